@@ -1,0 +1,3 @@
+//! The configuration: one validated model, from files, environment and flags.
+
+pub mod model;

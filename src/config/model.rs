@@ -1,0 +1,217 @@
+//! The configuration as the rest of the crate sees it: valid by construction, no secrets in it.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use reqwest::Url;
+
+use crate::token::timing::RefreshSettings;
+
+/// Holds one whole, validated configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How the issuer is reached.
+    pub okta: Okta,
+    /// The credentials by name; never empty.
+    pub credentials: BTreeMap<String, Credential>,
+    /// The listeners of the local API by name; never empty.
+    pub listeners: BTreeMap<String, Listener>,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub telemetry: Telemetry,
+    /// Where `status`, `refresh` and `quit` are taken.
+    pub control: Control,
+    /// Directory for local state, if there is one that can be used.
+    pub state_dir: Option<PathBuf>,
+    /// How the process guards itself and stops.
+    pub process: Process,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// Holds `[okta]`: how the issuer is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Okta {
+    /// PEM file of roots that are trusted besides the built-in ones.
+    pub ca_file: Option<PathBuf>,
+    /// Explicit forward proxy, without user and password.
+    pub proxy: Option<Url>,
+    /// File that holds `user:password` for the proxy.
+    pub proxy_auth_file: Option<PathBuf>,
+    /// Deadline of DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Deadline of a whole call, from first byte sent to last byte read.
+    pub request_timeout: Duration,
+}
+
+/// Holds `[credentials.NAME]`: one service user's key and how its token is kept fresh.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credential {
+    /// Origin of the issuer: https, or http on a loopback address.
+    pub base_url: Url,
+    /// The team in the issuer's paths.
+    pub team_name: String,
+    /// Where the API key is read.
+    pub key: KeySource,
+    /// Whether a key that its group may read is accepted.
+    pub allow_group_readable_key: bool,
+    /// Whether readiness needs this credential.
+    pub required: bool,
+    /// When its token is replaced.
+    pub refresh: RefreshSettings,
+}
+
+/// Names the place an API key is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// One JSON file.
+    File(PathBuf),
+    /// A directory with the files `key_id`, `key_secret` and perhaps `team_name`.
+    Directory(PathBuf),
+    /// A JSON file that systemd put into `$CREDENTIALS_DIRECTORY`, by its whole path.
+    SystemdCredential(PathBuf),
+}
+
+impl KeySource {
+    /// Tells the path that people should look at.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        match self {
+            Self::File(path) | Self::Directory(path) | Self::SystemdCredential(path) => path,
+        }
+    }
+}
+
+/// Holds `[listeners.NAME]`: one place where the local API is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Addresses; never empty. All share the rest of the settings.
+    pub bind: Vec<Bind>,
+    /// Names of credentials; never empty, the first is the default.
+    pub credentials: Vec<String>,
+    /// Who may come in, and with what in the request.
+    pub guard: Guard,
+    /// Mode, owner and group of unix sockets.
+    pub socket: SocketFile,
+    /// Connections, deadlines and waits.
+    pub limits: Limits,
+    /// How long a request waits for the very first token.
+    pub first_token_wait: Duration,
+}
+
+/// Names one address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// A unix socket at an absolute path.
+    Unix(PathBuf),
+    /// A TCP address; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+}
+
+/// Says which requests a listener lets in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// Host names without port, lower case, that TCP requests may name; `None` lets any through.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Whether TCP requests must carry `X-Bearerd: 1`.
+    pub require_header: bool,
+    /// User ids that may connect to a unix socket; with `allow_gids` empty too: anyone.
+    pub allow_uids: Vec<u32>,
+    /// Group ids that may connect to a unix socket.
+    pub allow_gids: Vec<u32>,
+}
+
+/// Says what a unix socket's file looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketFile {
+    /// Permission bits.
+    pub mode: u32,
+    /// User id that owns it; `None` leaves it ours.
+    pub owner: Option<u32>,
+    /// Group id that it belongs to; `None` leaves it ours.
+    pub group: Option<u32>,
+    /// Whether its directory may be writable by others.
+    pub allow_shared_directory: bool,
+}
+
+/// Bounds what one listener's clients can use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, over all addresses of the listener.
+    pub max_connections: usize,
+    /// Deadline of a request's head, and of a connection that has sent nothing yet.
+    pub header_timeout: Duration,
+    /// Longest pause between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// Longest time in which a client takes no byte of an answer.
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            header_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Holds `[telemetry]`: where Prometheus and probes come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Address.
+    pub bind: Bind,
+    /// Host names that requests may name; `None` lets any through.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Whether the address is the default, so that a taken port only costs a warning.
+    pub is_default: bool,
+}
+
+/// Holds `[control]`: where commands of the operator come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Path of the unix socket.
+    pub path: PathBuf,
+    /// User ids besides ours and root's.
+    pub allow_uids: Vec<u32>,
+    /// Whether the path is the default, so that one that cannot be used only costs a warning.
+    pub is_default: bool,
+}
+
+/// Holds `[process]`: how the process guards itself and stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Whether the process hardens itself at start.
+    pub sandbox: Sandbox,
+    /// How long a SIGTERM is followed by ordinary service.
+    pub linger: Duration,
+}
+
+/// Says how much the process insists on its own confinement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// What the kernel gives.
+    BestEffort,
+    /// Nothing.
+    Off,
+}
+
+/// Holds `[log]`: what is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level or a `tracing` filter.
+    pub level: String,
+    /// The shape of a line.
+    pub format: LogFormat,
+}
+
+/// Names the shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}

@@ -1,0 +1,3 @@
+//! The issuer: what is asked of it, and what its answers mean.
+
+pub mod wire;

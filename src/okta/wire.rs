@@ -1,0 +1,38 @@
+//! What goes over the wire to the issuer and back, as data.
+//!
+//! Shapes are those of Okta Privileged Access, `POST /v1/teams/{team}/service_token` and its
+//! neighbours. Structs only: a map would let a duplicate field pass (fault 11).
+
+use serde::{Deserialize, Serialize};
+
+/// Asks for a token: the body of `POST service_token`.
+#[derive(Deserialize, Serialize)]
+pub struct MintRequest<S> {
+    /// Id of the API key, a UUID.
+    pub key_id: S,
+    /// Secret of the API key, 1 to 512 characters.
+    pub key_secret: S,
+}
+
+/// Grants a token: the body of a 200 from `service_token`.
+#[derive(Deserialize, Serialize)]
+pub struct MintResponse<S> {
+    /// The token, opaque, up to 4096 characters.
+    pub bearer_token: S,
+    /// RFC 3339, UTC, none to nine digits of fraction.
+    pub expires_at: S,
+    /// The team the token is for; compares without case.
+    pub team_name: S,
+}
+
+/// Tells what went wrong: the body of every error.
+#[derive(Deserialize, Serialize)]
+pub struct ErrorBody {
+    /// The HTTP status again.
+    pub code: u16,
+    /// For people. Never printed: some issuers echo the request (fault 32).
+    pub message: String,
+    /// The kind, as `authentication_error`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
