@@ -1,0 +1,188 @@
+//! How long a key rests after a mint with it has failed.
+
+use std::time::Duration;
+
+use super::timing::{RefreshSettings, Tick};
+
+/// First rest after an answer that a retry does not mend.
+const REFUSED_MIN: Duration = Duration::from_secs(30);
+/// Last rest after such an answer.
+const REFUSED_MAX: Duration = Duration::from_secs(15 * 60);
+/// Part of that rest by which it is drawn out, so that a fleet does not march in step.
+const REFUSED_SPREAD: f64 = 0.25;
+/// Least and greatest wait that an issuer can ask for (fault 24).
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15 * 60));
+/// Cap of a retry's back-off while a valid token is left.
+const COMFORT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Part of the remaining life that a retry may wait, as a divisor.
+const COMFORT_PART: u32 = 4;
+/// Least rest after any failure: a wake-up lies in the future (law 3).
+const LEAST: Duration = Duration::from_millis(1);
+
+/// Says whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Network, timeout, 5xx, 429, a malformed answer: the next attempt may succeed.
+    Retry,
+    /// 400, 401, 403, 404: somebody must do something first.
+    Outside,
+}
+
+/// Remembers one key's failures since its last success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backoff {
+    retries: u32,
+    refusals: u32,
+    until: Tick,
+}
+
+impl Backoff {
+    /// Tells the moment before which this key does not mint by itself (law 6).
+    #[must_use]
+    pub const fn until(&self) -> Tick {
+        self.until
+    }
+
+    /// Notes a failure and draws the rest that follows; `chance` is in 0..1.
+    ///
+    /// `left` is the life of the valid token that can be served meanwhile, if there is one.
+    pub fn fail(
+        &mut self,
+        settings: &RefreshSettings,
+        now: Tick,
+        failure: Failure,
+        left: Duration,
+        chance: f64,
+    ) {
+        let rest = match failure.mend {
+            Mend::Retry => self.retry(settings, failure.retry_after, left, chance),
+            Mend::Outside => self.refuse(failure.retry_after, chance),
+        };
+        // An operator's attempt inside a rest must not shorten it.
+        self.until = self.until.max(now + rest.max(LEAST));
+    }
+
+    /// Full jitter below a doubling cap, after the wait that the issuer asked for.
+    fn retry(
+        &mut self,
+        settings: &RefreshSettings,
+        retry_after: Option<Duration>,
+        left: Duration,
+        chance: f64,
+    ) -> Duration {
+        let ceiling = settings
+            .retry_max
+            .max((left / COMFORT_PART).min(COMFORT_MAX));
+        let cap = doubled(settings.retry_min, self.retries).min(ceiling);
+        self.retries = self.retries.saturating_add(1);
+        clamped(retry_after).saturating_add(cap.mul_f64(chance))
+    }
+
+    fn refuse(&mut self, retry_after: Option<Duration>, chance: f64) -> Duration {
+        let rest = doubled(REFUSED_MIN, self.refusals).min(REFUSED_MAX);
+        self.refusals = self.refusals.saturating_add(1);
+        rest.max(clamped(retry_after))
+            .mul_f64(1.0 + REFUSED_SPREAD * chance)
+    }
+}
+
+/// Says how a mint failed, as far as the next attempt is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whether trying again can help.
+    pub mend: Mend,
+    /// The wait that the issuer asked for.
+    pub retry_after: Option<Duration>,
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times))
+}
+
+fn clamped(retry_after: Option<Duration>) -> Duration {
+    retry_after.map_or(Duration::ZERO, |asked| {
+        asked.clamp(RETRY_AFTER.0, RETRY_AFTER.1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Tick = Tick::from_boot(Duration::from_secs(1000));
+    const RETRY: Failure = Failure {
+        mend: Mend::Retry,
+        retry_after: None,
+    };
+    const OUTSIDE: Failure = Failure {
+        mend: Mend::Outside,
+        retry_after: None,
+    };
+
+    /// The rests, in seconds, of `n` failures in a row with the same chance.
+    fn rests(n: usize, failure: Failure, left: u64, chance: f64) -> Vec<f64> {
+        let mut backoff = Backoff::default();
+        let settings = RefreshSettings::default();
+        (0..n)
+            .map(|_| {
+                backoff.fail(&settings, NOW, failure, Duration::from_secs(left), chance);
+                backoff.until().since(NOW).as_secs_f64()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_retry_doubles_its_cap_to_retry_max() {
+        let halves: Vec<f64> = [1, 2, 4, 8, 16, 32, 60, 60]
+            .map(|cap| f64::from(cap) / 2.0)
+            .into();
+        assert_eq!(rests(8, RETRY, 0, 0.5), halves);
+    }
+
+    #[test]
+    fn no_failure_is_followed_by_no_rest() {
+        assert_eq!(rests(3, RETRY, 0, 0.0), [0.001; 3]);
+    }
+
+    #[test]
+    fn a_valid_token_lets_the_cap_grow_to_a_quarter_of_its_life() {
+        assert_eq!(rests(10, RETRY, 800, 1.0).last(), Some(&200.0));
+        assert_eq!(rests(12, RETRY, 36_000, 1.0).last(), Some(&300.0));
+        assert_eq!(rests(10, RETRY, 100, 1.0).last(), Some(&60.0));
+    }
+
+    // fault 20, 21
+    #[test]
+    fn a_refusal_rests_30_s_doubling_to_15_min() {
+        assert_eq!(
+            rests(7, OUTSIDE, 0, 0.0),
+            [30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
+        );
+        assert_eq!(rests(1, OUTSIDE, 0, 1.0), [37.5]);
+    }
+
+    // fault 23, 24
+    #[test]
+    fn a_wait_that_the_issuer_asks_for_is_clamped_and_spread() {
+        let asked = |seconds| Failure {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..RETRY
+        };
+        assert_eq!(rests(1, asked(30), 0, 0.0), [30.0]);
+        assert_eq!(rests(1, asked(30), 0, 0.5), [30.5]);
+        assert_eq!(rests(1, asked(0), 0, 0.0), [1.0]);
+        assert_eq!(rests(1, asked(1_000_000), 0, 0.0), [900.0]);
+        let refused = Failure {
+            mend: Mend::Outside,
+            ..asked(45)
+        };
+        assert_eq!(rests(2, refused, 0, 0.0), [45.0, 60.0]);
+    }
+
+    // fault 73
+    #[test]
+    fn a_thousand_failures_do_not_overflow() {
+        assert_eq!(rests(1000, RETRY, u64::MAX, 1.0).last(), Some(&300.0));
+        assert_eq!(rests(1000, OUTSIDE, u64::MAX, 0.0).last(), Some(&900.0));
+    }
+}

@@ -1,0 +1,469 @@
+//! The laws of the policy, checked after every step of random histories.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a history can be made of; times in milliseconds.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Pass(u64),
+    PassToWake,
+    Report {
+        stale: bool,
+    },
+    Probed {
+        refused: bool,
+    },
+    NewKey,
+    OldKey,
+    Wanted(u64),
+    Ask,
+    Lapse,
+    Grant(u64),
+    Fail {
+        outside: bool,
+        retry_after: Option<u64>,
+    },
+    Late(u64),
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    let life = prop_oneof![1_u64..10_000, 10_000_u64..100_000_000, Just(u64::MAX)];
+    prop_oneof![
+        4 => (0_u64..20_000).prop_map(Act::Pass),
+        1 => (0_u64..10_000_000).prop_map(Act::Pass),
+        6 => Just(Act::PassToWake),
+        4 => any::<bool>().prop_map(|stale| Act::Report { stale }),
+        2 => any::<bool>().prop_map(|refused| Act::Probed { refused }),
+        1 => Just(Act::NewKey),
+        1 => Just(Act::OldKey),
+        2 => (0_u64..5_000_000).prop_map(Act::Wanted),
+        1 => Just(Act::Ask),
+        1 => Just(Act::Lapse),
+        6 => life.clone().prop_map(Act::Grant),
+        6 => (any::<bool>(), prop::option::of(0_u64..2_000_000))
+            .prop_map(|(outside, retry_after)| Act::Fail { outside, retry_after }),
+        1 => life.prop_map(Act::Late),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = RefreshSettings> {
+    (
+        1_u64..5_000,
+        1_u64..5_000,
+        0_u64..100_000,
+        1_000_u64..100_000_000,
+    )
+        .prop_map(|(interval, retry, more, longest)| RefreshSettings {
+            min_interval: ms(interval),
+            retry_min: ms(retry),
+            retry_max: ms(retry + more),
+            max_lifetime: ms(longest),
+            ..RefreshSettings::default()
+        })
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Plays a history and keeps a second book beside the policy's own.
+struct World {
+    policy: Policy,
+    settings: RefreshSettings,
+    now: Tick,
+    flight: Option<(Mint, Tick)>,
+    abandoned: HashSet<Attempt>,
+    lease: Option<Lease>,
+    /// Until when each key rests at the least, by this book.
+    rest: [Tick; 2],
+    last_mint: Option<Tick>,
+    last_candidate: Option<Tick>,
+    candidate: bool,
+    probe: Option<Serial>,
+}
+
+impl World {
+    fn new(settings: RefreshSettings) -> Self {
+        Self {
+            policy: Policy::new(settings, None),
+            settings,
+            now: Tick::from_boot(Duration::from_secs(1_000_000)),
+            flight: None,
+            abandoned: HashSet::new(),
+            lease: None,
+            rest: [Tick::default(); 2],
+            last_mint: None,
+            last_candidate: None,
+            candidate: false,
+            probe: None,
+        }
+    }
+
+    fn event(&self, act: Act) -> Event {
+        let serial = self.lease.map_or(Serial::NONE, |lease| lease.serial);
+        match act {
+            Act::Pass(_) | Act::PassToWake => Event::Wake,
+            Act::Report { stale } => Event::Rejected(if stale { serial.next() } else { serial }),
+            Act::Probed { refused } => Event::Probed {
+                serial: self.probe.unwrap_or(Serial::NONE),
+                refused,
+            },
+            Act::NewKey => Event::KeyChanged,
+            Act::OldKey => Event::KeyReverted,
+            Act::Wanted(life) => Event::Wanted(ms(life)),
+            Act::Ask => Event::Asked,
+            Act::Lapse => Event::Lapsed(serial),
+            Act::Grant(life) => self.outcome(|attempt| Event::Minted {
+                attempt,
+                lifetime: ms(life),
+            }),
+            Act::Fail {
+                outside,
+                retry_after,
+            } => self.outcome(|attempt| Event::Failed {
+                attempt,
+                failure: Failure {
+                    mend: if outside { Mend::Outside } else { Mend::Retry },
+                    retry_after: retry_after.map(ms),
+                },
+            }),
+            Act::Late(life) => match self.abandoned.iter().next() {
+                Some(&attempt) => Event::Minted {
+                    attempt,
+                    lifetime: ms(life),
+                },
+                None => Event::Wake,
+            },
+        }
+    }
+
+    fn outcome(&self, event: impl Fn(Attempt) -> Event) -> Event {
+        self.flight
+            .map_or(Event::Wake, |(mint, _)| event(mint.attempt))
+    }
+
+    fn play(&mut self, act: Act, chance: f64) -> Step {
+        match act {
+            Act::Pass(time) => self.now = self.now + ms(time),
+            Act::PassToWake => self.now = self.policy.wake_at().unwrap_or(self.now).max(self.now),
+            _ => {}
+        }
+        let event = self.event(act);
+        let step = self.policy.step(self.now, event, chance);
+        self.check(event, &step);
+        step
+    }
+
+    fn check(&mut self, event: Event, step: &Step) {
+        let landed = self.check_outcome(event);
+        if let Some(attempt) = step.abandon {
+            let (mint, _) = self
+                .flight
+                .take()
+                .expect("only what flies can be abandoned");
+            assert_eq!(mint.attempt, attempt);
+            self.abandoned.insert(attempt);
+        }
+        self.note_key(event);
+        self.check_publish(event, step, landed);
+        self.check_mint(event, step);
+        self.note_probe(event, step);
+        self.check_wake(step);
+    }
+
+    fn check_outcome(&mut self, event: Event) -> Option<(Mint, Tick)> {
+        let (Event::Minted { attempt, .. } | Event::Failed { attempt, .. }) = event else {
+            return None;
+        };
+        let landed = self.flight.take_if(|(mint, _)| mint.attempt == attempt);
+        if let (Some((mint, _)), Event::Failed { failure, .. }) = (landed, event) {
+            let asked = failure.retry_after.unwrap_or_default().min(ms(900_000));
+            let least = if failure.mend == Mend::Outside {
+                ms(30_000)
+            } else {
+                Duration::ZERO
+            };
+            let rest = &mut self.rest[mint.key as usize];
+            *rest = (*rest).max(self.now + asked.max(least));
+        }
+        landed
+    }
+
+    fn note_key(&mut self, event: Event) {
+        match event {
+            Event::KeyChanged => self.candidate = true,
+            Event::KeyReverted => self.candidate = false,
+            Event::Asked => {}
+            _ => return,
+        }
+        self.rest[Key::Candidate as usize] = Tick::default();
+    }
+
+    /// Laws 4, 5 and 11.
+    fn check_publish(&mut self, event: Event, step: &Step, landed: Option<(Mint, Tick)>) {
+        assert_eq!(
+            self.policy.lease,
+            step.publish.map(|p| p.lease).or(self.lease),
+            "law 4"
+        );
+        let Some(Publish { lease, key }) = step.publish else {
+            return;
+        };
+        let (mint, started) = landed.expect("law 5: published by the mint in flight");
+        let Event::Minted { lifetime, .. } = event else {
+            panic!("law 5: only a mint publishes")
+        };
+        assert_eq!(key, mint.key);
+        assert!(
+            key == Key::Current || self.candidate,
+            "law 5: the key is there"
+        );
+        assert!(
+            Some(lease.serial) > self.lease.map(|lease| lease.serial),
+            "law 5: serials grow"
+        );
+        assert!(lease.is_valid(self.now), "law 5, 11: unexpired");
+        assert_eq!(
+            lease.expires,
+            started + lifetime.min(self.settings.max_lifetime),
+            "law 11"
+        );
+        assert_eq!((lease.issued, lease.published), (started, self.now));
+        if key == Key::Candidate {
+            self.candidate = false;
+        }
+        self.rest = [Tick::default(); 2];
+        self.lease = Some(lease);
+    }
+
+    /// Laws 1, 6, 12 and 13.
+    fn check_mint(&mut self, event: Event, step: &Step) {
+        let spaced = self
+            .last_candidate
+            .is_none_or(|last| self.now.since(last) >= ms(5_000));
+        if event == Event::KeyChanged && spaced {
+            assert_eq!(
+                step.mint.map(|mint| mint.key),
+                Some(Key::Candidate),
+                "law 12"
+            );
+        }
+        let Some(mint) = step.mint else { return };
+        assert!(self.flight.is_none(), "law 1");
+        assert!(
+            !self.abandoned.contains(&mint.attempt),
+            "attempts are numbered anew"
+        );
+        if mint.trigger != Trigger::Manual {
+            assert!(self.now >= self.rest[mint.key as usize], "law 6");
+        }
+        if matches!(
+            mint.trigger,
+            Trigger::Startup | Trigger::Scheduled | Trigger::MinTtl
+        ) {
+            let distance = self.last_mint.map(|last| self.now.since(last));
+            assert!(
+                distance.is_none_or(|d| d >= self.settings.min_interval),
+                "law 13"
+            );
+        }
+        if mint.key == Key::Candidate {
+            assert!(
+                self.candidate && spaced,
+                "a candidate is there, and not tried too often"
+            );
+            assert_eq!(mint.trigger, Trigger::KeyChanged);
+            self.last_candidate = Some(self.now);
+        }
+        self.last_mint = Some(self.now);
+        self.flight = Some((mint, self.now));
+    }
+
+    fn note_probe(&mut self, event: Event, step: &Step) {
+        if matches!(event, Event::Probed { .. }) {
+            self.probe = None;
+        }
+        if let Some(serial) = step.probe {
+            assert_eq!(self.probe, None, "one probe at a time");
+            assert_eq!(Some(serial), self.lease.map(|lease| lease.serial));
+            self.probe = Some(serial);
+        }
+    }
+
+    /// Laws 2 and 3.
+    fn check_wake(&self, step: &Step) {
+        assert_eq!(step.wake_at.is_none(), self.flight.is_some(), "law 2");
+        assert!(step.wake_at.is_none_or(|wake| wake > self.now), "law 3");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn laws_1_to_6_and_11_to_13_hold_after_every_step(
+        settings in settings(),
+        history in prop::collection::vec((acts(), 0.0_f64..1.0), 1..80),
+    ) {
+        let mut world = World::new(settings);
+        for (act, chance) in history {
+            world.play(act, chance);
+        }
+    }
+
+    #[test]
+    fn law_7_the_first_step_starts_a_mint(settings in settings(), act in acts()) {
+        let step = World::new(settings).play(act, 0.5);
+        prop_assert!(step.mint.is_some());
+    }
+
+    #[test]
+    fn law_10_a_report_about_another_serial_changes_nothing(
+        history in prop::collection::vec((acts(), 0.0_f64..1.0), 1..40),
+        other in 1_000_u64..2_000,
+    ) {
+        let mut world = World::new(RefreshSettings::default());
+        for (act, chance) in history {
+            world.play(act, chance);
+        }
+        let before = format!("{:?}", world.policy);
+        let step = world.policy.step(world.now, Event::Rejected(Serial::new(other)), 0.5);
+        prop_assert_eq!(step.verdict, Some(Verdict::Stale));
+        prop_assert_eq!(Step { verdict: None, wake_at: None, ..step }, Step::default());
+        prop_assert_eq!(before, format!("{:?}", world.policy));
+    }
+
+    #[test]
+    fn law_14_success_forgives_earlier_failures(
+        history in prop::collection::vec((acts(), 0.0_f64..1.0), 1..60),
+    ) {
+        let mut world = World::new(RefreshSettings::default());
+        for (act, chance) in history {
+            world.play(act, chance);
+        }
+        world.play(Act::OldKey, 0.5);
+        world.play(Act::PassToWake, 0.5);
+        let granted = world.play(Act::Grant(u64::MAX), 0.5);
+        prop_assert!(granted.publish.is_some());
+        world.play(Act::PassToWake, 0.5);
+        let failed = world.play(Act::Fail { outside: false, retry_after: None }, 0.999);
+        prop_assert!(failed.wake_at.expect("at rest").since(world.now) <= ms(1_000));
+    }
+
+    /// Laws 8 and 9: reports never cost more than the budget, nor a moment without a token.
+    #[test]
+    fn law_9_a_healthy_issuer_means_never_an_expired_lease(
+        interval in 1_u64..3_000,
+        latency in 0_u64..10_000,
+        spare in 0_u64..100_000,
+        reports in prop::collection::vec(1_u64..3_000, 0..400),
+        chances in prop::collection::vec(0.0_f64..1.0, 16),
+        refused in any::<bool>(),
+    ) {
+        let settings = RefreshSettings { min_interval: ms(interval), ..RefreshSettings::default() };
+        let lifetime = ms(4 * (interval + latency) + spare + 1);
+        healthy(World::new(settings), lifetime, ms(latency), &reports, &chances, refused);
+    }
+}
+
+/// Runs a healthy issuer under a storm of reports, then in peace.
+fn healthy(
+    mut world: World,
+    lifetime: Duration,
+    latency: Duration,
+    reports: &[u64],
+    chances: &[f64],
+    refused: bool,
+) {
+    let mut chances = chances.iter().copied().cycle();
+    let mut chance = || chances.next().expect("never empty");
+    let life = u64::try_from(lifetime.as_millis()).expect("short");
+    world.play(Act::Pass(0), chance());
+    let mut pauses = reports.iter().copied();
+    let mut report_at = world.now;
+    let mut probe_at = None;
+    for _ in 0..600 {
+        let lands = world.flight.map(|(_, started)| started + latency);
+        let wakes = world.policy.wake_at();
+        let next = [lands, wakes, probe_at, Some(report_at)]
+            .into_iter()
+            .flatten()
+            .min();
+        let next = next.expect("law 2").max(world.now);
+        if let Some(lease) = world.lease {
+            assert!(lease.is_valid(next), "law 9: expired at {next}, {lease:?}");
+        }
+        world.now = next;
+        if lands == Some(next) {
+            world.play(Act::Grant(life), chance());
+        } else if probe_at == Some(next) {
+            probe_at = None;
+            world.play(Act::Probed { refused }, chance());
+        } else if report_at == next {
+            world.play(Act::Report { stale: false }, chance());
+            report_at = next + pauses.next().map_or(Duration::from_secs(86_400), ms);
+        } else {
+            world.play(Act::Pass(0), chance());
+        }
+        if world.probe.is_some() && probe_at.is_none() {
+            probe_at = Some(next + latency);
+        }
+    }
+}
+
+/// Reports the current token every `pause` and tells how many mints this caused.
+fn storm(pause: u64, duration: u64, refused: bool) -> usize {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    let mut steps = Vec::new();
+    for _ in 0..duration / pause {
+        steps.push(world.play(Act::Pass(pause), 0.5));
+        steps.push(world.play(Act::Report { stale: false }, 0.5));
+        steps.push(world.play(Act::Probed { refused }, 0.5));
+        world.play(Act::Grant(3_600_000), 0.5);
+    }
+    let mints = steps.iter().filter_map(|step| step.mint);
+    mints
+        .filter(|mint| mint.trigger == Trigger::Rejected)
+        .count()
+}
+
+// fault 27, 175
+#[test]
+fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
+    assert_eq!(
+        storm(1, 2_999, false),
+        0,
+        "a token younger than 3 s is not doubted"
+    );
+    assert_eq!(storm(1, 4_000, false), 1);
+    assert_eq!(storm(10, 600_000, false), 10);
+}
+
+// fault 27, 175
+#[test]
+fn tokens_that_the_issuer_refuses_again_and_again_cost_a_mint_each_5_s() {
+    let mints = storm(10, 600_000, true);
+    assert!((100..=130).contains(&mints), "{mints}");
+}
+
+// fault 2
+#[test]
+fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    let mut mints = 0;
+    while world.lease.map(|lease| lease.serial) == Some(Serial::new(1)) {
+        world.play(Act::PassToWake, 0.5);
+        world.play(Act::Grant(10_000), 0.5);
+        mints += 1;
+    }
+    assert!((5..=10).contains(&mints), "{mints}");
+    assert!(world.now < Tick::from_boot(Duration::from_secs(1_003_600)));
+}
