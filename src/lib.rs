@@ -6,4 +6,5 @@ pub mod emulator;
 pub mod key;
 pub mod okta;
 pub mod process;
+pub mod telemetry;
 pub mod token;

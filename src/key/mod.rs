@@ -1,1 +1,5 @@
 //! The API key.
+
+pub mod api_key;
+mod grammar;
+pub mod refused;

@@ -1,3 +1,9 @@
 //! The issuer: what is asked of it, and what its answers mean.
 
+pub mod classify;
+pub mod client;
+pub mod issuer;
+pub mod retry_time;
+pub mod timestamp;
+pub mod transport;
 pub mod wire;

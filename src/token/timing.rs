@@ -57,6 +57,102 @@ impl fmt::Display for Tick {
     }
 }
 
+/// Names a moment by wall clock, as the time since 1970 in UTC.
+///
+/// For people, for the issuer's own times and as a second opinion on expiry. Saturates like
+/// [`Tick`]; a clock before 1970 reads as 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(Duration);
+
+impl Wall {
+    /// Makes a moment from the time since 1970.
+    #[must_use]
+    pub const fn from_unix(since_epoch: Duration) -> Self {
+        Self(since_epoch)
+    }
+
+    /// Makes a moment from whole seconds since 1970; earlier ones read as 1970.
+    #[must_use]
+    pub const fn from_seconds(seconds: i64) -> Self {
+        if seconds < 0 {
+            return Self(Duration::ZERO);
+        }
+        Self(Duration::from_secs(seconds.unsigned_abs()))
+    }
+
+    /// Tells the time since 1970.
+    #[must_use]
+    pub const fn since_epoch(self) -> Duration {
+        self.0
+    }
+
+    /// Tells how long after `earlier` this moment is; zero if it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Wall {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
+impl Sub<Duration> for Wall {
+    type Output = Self;
+
+    fn sub(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(earlier))
+    }
+}
+
+/// Prints RFC 3339 in UTC, whole seconds: `2026-01-31T08:00:00Z`.
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX);
+        let last = jiff::Timestamp::MAX;
+        let time = jiff::Timestamp::from_second(seconds.min(last.as_second())).unwrap_or(last);
+        write!(f, "{time:.0}")
+    }
+}
+
+/// Tells how far one clock is ahead of another, or behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Skew {
+    /// They agree as far as can be told.
+    #[default]
+    None,
+    /// The other clock is ahead by so much.
+    Ahead(Duration),
+    /// The other clock is behind by so much.
+    Behind(Duration),
+}
+
+impl Skew {
+    /// Reads `local` time on the other clock.
+    #[must_use]
+    pub fn apply(self, local: Wall) -> Wall {
+        match self {
+            Self::None => local,
+            Self::Ahead(by) => local + by,
+            Self::Behind(by) => local - by,
+        }
+    }
+
+    /// Tells the difference in seconds; positive when the other clock is ahead.
+    #[must_use]
+    pub const fn as_secs_f64(self) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::Ahead(by) => by.as_secs_f64(),
+            Self::Behind(by) => -by.as_secs_f64(),
+        }
+    }
+}
+
 /// Holds `[credentials.*.refresh]`: when a token is replaced, and how failures are spaced.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefreshSettings {

@@ -1,0 +1,191 @@
+//! The one HTTP client towards issuers, with every default that would hurt turned off.
+
+use std::{
+    io,
+    net::ToSocketAddrs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::{
+    Client, Proxy,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect, retry,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::classify::Reason;
+use crate::config::model::Okta;
+
+/// Largest file of extra roots or proxy credentials.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// Tells why the client towards the issuer cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// A file cannot be read.
+    #[error("{0} cannot be read ({1}): check okta.ca_file and okta.proxy_auth_file")]
+    File(PathBuf, io::ErrorKind),
+    /// The roots file holds nothing to trust.
+    #[error("{0} holds no certificate that could be trusted: okta.ca_file wants PEM")]
+    NoRoots(PathBuf),
+    /// The proxy's credentials have no colon.
+    #[error("{0} does not hold user:password: see okta.proxy_auth_file")]
+    ProxyAuth(PathBuf),
+    /// The client could not be built.
+    #[error("the HTTP client cannot be built: check okta.proxy")]
+    Client,
+}
+
+/// Builds the client; reads the files that the settings name.
+///
+/// # Errors
+///
+/// Fails when a file cannot be used or the proxy is of a kind that is not spoken.
+pub fn build(okta: &Okta) -> Result<Client, TransportError> {
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls(okta.ca_file.as_deref())?)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .no_proxy()
+        .referer(false)
+        .http1_only()
+        // Mints are rare: a pooled connection would mostly be a stale one (fault 47).
+        .pool_max_idle_per_host(0)
+        .connect_timeout(okta.connect_timeout)
+        .timeout(okta.connect_timeout.saturating_add(okta.request_timeout))
+        .user_agent(concat!("bearerd/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Resolver::default());
+    if let Some(proxy) = &okta.proxy {
+        builder = builder.proxy(forward_proxy(proxy, okta.proxy_auth_file.as_deref())?);
+    }
+    builder
+        .build()
+        .map_err(|_may_name_the_proxy| TransportError::Client)
+}
+
+/// Tells what a failed call failed of.
+#[must_use]
+pub fn reason(error: &reqwest::Error) -> Reason {
+    if find::<NameLookup>(error).is_some() {
+        Reason::Dns
+    } else if find::<rustls::Error>(error).is_some() {
+        Reason::Tls
+    } else if error.is_timeout() {
+        Reason::Timeout
+    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        Reason::Malformed
+    } else {
+        Reason::Connect
+    }
+}
+
+/// Looks for an error among the causes; an `io::Error` hides its own from `source`.
+fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let hidden = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        cause = match hidden {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// TLS 1.2 and 1.3, verified against the built-in roots and those of the file; no key log.
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(path) = ca_file {
+        let pem = read(path)?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
+        let (added, _ignored) = roots.add_parsable_certificates(certificates);
+        if added == 0 {
+            return Err(TransportError::NoRoots(path.to_owned()));
+        }
+    }
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|_| TransportError::Client)
+}
+
+fn forward_proxy(url: &reqwest::Url, auth: Option<&Path>) -> Result<Proxy, TransportError> {
+    let proxy = Proxy::all(url.clone()).map_err(|_may_name_the_proxy| TransportError::Client)?;
+    let Some(path) = auth else {
+        return Ok(proxy);
+    };
+    let line = read(path)?;
+    let (user, password) = std::str::from_utf8(&line)
+        .ok()
+        .and_then(|line| line.trim_end_matches(['\r', '\n']).split_once(':'))
+        .ok_or_else(|| TransportError::ProxyAuth(path.to_owned()))?;
+    Ok(proxy.basic_auth(user, password))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TransportError> {
+    let refused = |error: io::Error| TransportError::File(path.to_owned(), error.kind());
+    let file = std::fs::File::open(path).map_err(refused)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    io::Read::read_to_end(&mut io::Read::take(file, LARGEST_FILE), &mut bytes).map_err(refused)?;
+    Ok(bytes)
+}
+
+/// Marks a failed look-up, so that it can be told from a refused connection.
+#[derive(Debug, thiserror::Error)]
+#[error("name look-up failed")]
+struct NameLookup;
+
+/// Asks the system for addresses, one look-up at a time.
+///
+/// A look-up cannot be cancelled: one that hangs would pile up threads (fault 40).
+struct Resolver {
+    turn: Arc<Semaphore>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let turn = Arc::clone(&self.turn);
+        Box::pin(async move {
+            let permit = turn.acquire_owned().await?;
+            let lookup = tokio::task::spawn_blocking(move || {
+                let _held_until_it_ends = permit;
+                (name.as_str(), 0).to_socket_addrs()
+            });
+            let addresses: Vec<_> = lookup.await?.map_err(|_| NameLookup)?.collect();
+            if addresses.is_empty() {
+                return Err(NameLookup.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Longest time that a call can take in all.
+#[must_use]
+pub const fn deadline(okta: &Okta) -> Duration {
+    okta.connect_timeout.saturating_add(okta.request_timeout)
+}
