@@ -1,0 +1,180 @@
+//! The table of what is let in.
+
+use super::*;
+
+const TCP: Peer = Peer::Tcp { port: 8420 };
+const UNIX: Peer = Peer::Unix { uid: 1000, gid: 100, pid: Some(7) };
+
+fn guard() -> Guard {
+    Guard {
+        allowed_hosts: Some(["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec()),
+        require_header: true,
+        ..Guard::default()
+    }
+}
+
+/// Checks `GET target` with these headers.
+fn verdict(guard: &Guard, peer: Peer, target: &str, headers: &[(&str, &str)]) -> Option<Denial> {
+    let mut request = http::Request::get(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).expect("valid").into_parts();
+    check(guard, peer, &parts).err()
+}
+
+/// Checks a request over TCP that carries what it must, and these headers.
+fn tcp(headers: &[(&str, &str)]) -> Option<Denial> {
+    let usual = [("host", "localhost:8420"), ("x-bearerd", "1")];
+    verdict(&guard(), TCP, "/v1/token", &[&usual, headers].concat())
+}
+
+fn host(host: &str) -> Option<Denial> {
+    verdict(&guard(), TCP, "/v1/token", &[("host", host), ("x-bearerd", "1")])
+}
+
+// fault 126, 127, 129
+#[test]
+fn hosts_are_exact() {
+    let good = ["localhost", "LocalHost:8420", "127.0.0.1", "127.0.0.1:8420", "[::1]", "[::1]:8420"];
+    for name in good {
+        assert_eq!(host(name), None, "{name}");
+    }
+    let bad = [
+        "evil.example",
+        "evil.example:8420",
+        "localhost.",
+        "localhost:",
+        "localhost:80",
+        "localhost:08420",
+        "localhost:8420 ",
+        "localhost :8420",
+        "localhost@evil",
+        "evil@localhost",
+        "localhost.evil",
+        "127.0.0.1.nip.io",
+        "0.0.0.0",
+        "0.0.0.0:8420",
+        "[::]",
+        "::1",
+        "127.1",
+        "2130706433",
+        "127.0.0.2",
+        "localhost,localhost",
+        "localhos",
+        "",
+    ];
+    for name in bad {
+        assert_eq!(host(name), Some(Denial::Host), "{name}");
+    }
+}
+
+// fault 127
+#[test]
+fn there_is_one_host() {
+    let only = |headers: &[(&str, &str)]| verdict(&guard(), TCP, "/v1/token", headers);
+    assert_eq!(only(&[("x-bearerd", "1")]), Some(Denial::HostMissing));
+    let twice = [("host", "localhost"), ("host", "localhost"), ("x-bearerd", "1")];
+    assert_eq!(only(&twice), Some(Denial::HostMissing));
+    assert_eq!(verdict(&guard(), UNIX, "/v1/token", &[]), Some(Denial::HostMissing));
+}
+
+#[test]
+fn an_absolute_target_names_a_host_of_ours_too() {
+    let to = |target: &str| {
+        verdict(&guard(), TCP, target, &[("host", "localhost"), ("x-bearerd", "1")])
+    };
+    assert_eq!(to("http://localhost:8420/v1/token"), None);
+    assert_eq!(to("http://evil.example/v1/token"), Some(Denial::Host));
+}
+
+// fault 130, 133, 136
+#[test]
+fn browsers_and_forwarders_are_refused_on_every_transport() {
+    let browser = [
+        ("origin", "null"),
+        ("referer", "http://localhost:8420/"),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-dest", "empty"),
+        ("sec-fetch-user", "?1"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-mode", "no-cors"),
+        ("sec-fetch-mode", ""),
+    ];
+    let forwarded = [
+        ("forwarded", "for=1.2.3.4"),
+        ("via", "1.1 proxy"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-anything", "x"),
+        ("x-real-ip", "1.2.3.4"),
+        ("true-client-ip", "1.2.3.4"),
+        ("cf-connecting-ip", "1.2.3.4"),
+        ("x-original-url", "/"),
+    ];
+    let table = browser.map(|h| (h, Denial::Browser)).into_iter();
+    for (header, denial) in table.chain(forwarded.map(|h| (h, Denial::Forwarded))) {
+        assert_eq!(tcp(&[header]), Some(denial), "{header:?}");
+        let unix = verdict(&guard(), UNIX, "/", &[("host", "x"), header]);
+        assert_eq!(unix, Some(denial), "{header:?}");
+    }
+}
+
+// fault 133
+#[test]
+fn the_usual_clients_pass_untouched() {
+    let clients: [&[(&str, &str)]; 4] = [
+        &[("user-agent", "curl/8"), ("accept", "*/*")],
+        &[("user-agent", "python-requests/2"), ("accept-encoding", "gzip"), ("connection", "keep-alive")],
+        &[("user-agent", "Go-http-client/1.1"), ("accept-encoding", "gzip")],
+        &[("user-agent", "node"), ("sec-fetch-mode", "cors"), ("accept-language", "*")],
+    ];
+    for headers in clients {
+        assert_eq!(tcp(headers), None, "{headers:?}");
+    }
+}
+
+// fault 134
+#[test]
+fn the_required_header_is_one_and_exact_on_tcp_only() {
+    let with = |headers: &[(&str, &str)]| {
+        verdict(&guard(), TCP, "/v1/token", &[&[("host", "localhost")], headers].concat())
+    };
+    assert_eq!(with(&[("x-bearerd", "1")]), None);
+    for headers in [&[][..], &[("x-bearerd", "0")], &[("x-bearerd", "")]] {
+        assert_eq!(with(headers), Some(Denial::Header), "{headers:?}");
+    }
+    assert_eq!(with(&[("x-bearerd", "1"), ("x-bearerd", "1")]), Some(Denial::Header));
+    assert_eq!(verdict(&guard(), UNIX, "/", &[("host", "x")]), None);
+    let open = Guard { require_header: false, ..guard() };
+    assert_eq!(verdict(&open, TCP, "/", &[("host", "localhost")]), None);
+}
+
+// fault 132
+#[test]
+fn no_upgrade() {
+    assert_eq!(tcp(&[("upgrade", "h2c"), ("connection", "upgrade")]), Some(Denial::Upgrade));
+    assert_eq!(tcp(&[("upgrade", "websocket")]), Some(Denial::Upgrade));
+}
+
+// fault 160
+#[test]
+fn peers_are_taken_from_the_list_and_fail_closed() {
+    let allowed = |uids: &[u32], gids: &[u32], peer| {
+        let guard = Guard { allow_uids: uids.into(), allow_gids: gids.into(), ..guard() };
+        verdict(&guard, peer, "/", &[("host", "localhost"), ("x-bearerd", "1")]).is_none()
+    };
+    assert!(allowed(&[], &[], UNIX));
+    assert!(allowed(&[5, 1000], &[], UNIX));
+    assert!(allowed(&[5], &[100], UNIX));
+    assert!(!allowed(&[100], &[], UNIX), "a group is no user");
+    assert!(!allowed(&[], &[1000], UNIX), "a user is no group");
+    assert!(!allowed(&[0], &[], Peer::Unknown));
+    assert!(!allowed(&[1000], &[], TCP));
+}
+
+#[test]
+fn labels_are_unique() {
+    let labels: std::collections::HashSet<_> = Denial::ALL.iter().map(|d| d.label()).collect();
+    assert_eq!(labels.len(), Denial::ALL.len());
+}

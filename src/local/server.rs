@@ -1,0 +1,254 @@
+//! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
+
+use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, header, request::Parts};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    guard::{self, Denial, Peer},
+    paced::{Busy, Paced},
+    problem::Body,
+};
+use crate::{
+    config::model::{Guard, Limits},
+    process::clock::Clock,
+    telemetry::{
+        audit::Audit,
+        metrics::{Endpoint, ListenerMetrics},
+    },
+};
+
+/// Largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 16 * 1024;
+/// Most headers of a request.
+const MOST_HEADERS: usize = 64;
+/// Rest after an accept that failed because something ran out.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Answers the requests of one kind of listener; the guard has let them in.
+pub trait App: Send + Sync + 'static {
+    /// What its paths are called in the metrics.
+    type Endpoint: Endpoint;
+
+    /// Finds the endpoint of a request by its exact raw path; no endpoint counts as the last one.
+    fn endpoint(&self, request: &Parts) -> Self::Endpoint;
+
+    /// Answers a request.
+    fn answer(
+        &self,
+        endpoint: Self::Endpoint,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Serves an app on any number of sockets.
+pub struct Server<A: App> {
+    app: A,
+    guard: ArcSwap<Guard>,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    metrics: ListenerMetrics<A::Endpoint>,
+    audit: Audit,
+    clock: Arc<dyn Clock>,
+}
+
+/// Where connections come from.
+pub enum Socket {
+    /// A unix socket.
+    Unix(UnixListener),
+    /// A TCP socket with its port.
+    Tcp(TcpListener, u16),
+}
+
+impl<A: App> Server<A> {
+    /// Makes a server that listens nowhere yet.
+    pub fn new(
+        app: A,
+        guard: Guard,
+        limits: Limits,
+        metrics: ListenerMetrics<A::Endpoint>,
+        audit: Audit,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        for denial in Denial::ALL {
+            metrics.count_denied(denial.label(), 0);
+        }
+        let places = Arc::new(Semaphore::new(limits.max_connections));
+        Self { app, guard: ArcSwap::from_pointee(guard), limits, places, metrics, audit, clock }
+    }
+
+    /// Gives what answers.
+    pub const fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// Accepts until `stop`; connections live on in `tracker` until they have been answered.
+    pub async fn accept(
+        self: Arc<Self>,
+        socket: Socket,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        loop {
+            // A place first: what is not accepted costs nothing here.
+            let accepted = async {
+                let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+                Some((place, accept(&socket).await))
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = accepted => accepted,
+            };
+            match accepted {
+                None => return,
+                Some((place, Ok((stream, peer)))) => {
+                    self.admit(stream, peer, place, &tracker, &stop);
+                }
+                Some((_, Err(error))) => self.accept_failed(&error).await,
+            }
+        }
+    }
+
+    /// A peer that left is no reason to rest; what ran out is (fault 187).
+    async fn accept_failed(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        self.audit.exhausted(error);
+        tokio::time::sleep(EXHAUSTED).await;
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        stream: Stream,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        self.audit.connected(peer);
+        let (server, stop) = (Arc::clone(self), stop.clone());
+        tracker.spawn(async move {
+            server.metrics.connections.inc();
+            let _gone = scopeguard(&server.metrics.connections);
+            match stream {
+                Stream::Unix(stream) => server.converse(stream, peer, &stop).await,
+                Stream::Tcp(stream) => server.converse(stream, peer, &stop).await,
+            }
+            drop(place);
+        });
+    }
+
+    async fn converse<S>(&self, stream: S, peer: Peer, stop: &CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let busy = Busy::default();
+        let stream = Paced::new(stream, self.limits.clone(), busy.clone());
+        let service = service_fn(|request| {
+            let work = busy.work();
+            async move {
+                let response = self.handle(request, peer).await;
+                drop(work);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .half_close(true)
+            .max_buf_size(LARGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            // How a client leaves is its own affair.
+            _left = connection.as_mut() => return,
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        let _left = connection.await;
+    }
+
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let began = self.clock.tick();
+        let (parts, body) = request.into_parts();
+        let endpoint = self.app.endpoint(&parts);
+        let may_close = has_body(&parts);
+        let mut response = match guard::check(&self.guard.load(), peer, &parts) {
+            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
+            Err(denial) => self.deny(denial, peer),
+        };
+        if may_close && response.status().as_u16() >= 400 {
+            // What is left of a body is never read, let alone taken for a request (fault 141).
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        let took = self.clock.tick().since(began);
+        self.metrics.count(endpoint, response.status().as_u16(), took);
+        response
+    }
+
+    fn deny(&self, denial: Denial, peer: Peer) -> Response<Body> {
+        self.metrics.count_denied(denial.label(), 1);
+        self.audit.denied(peer, denial.label());
+        let mut response = denial.problem().into_response();
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+        response
+    }
+}
+
+const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(tokio::net::TcpStream),
+}
+
+async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
+    match socket {
+        Socket::Unix(listener) => {
+            let (stream, _unnamed) = listener.accept().await?;
+            let peer = unix_peer(&stream);
+            Ok((Stream::Unix(stream), peer))
+        }
+        Socket::Tcp(listener, port) => {
+            let (stream, _address) = listener.accept().await?;
+            // Answers are small and whole: waiting to fill a packet only delays them.
+            stream.set_nodelay(true)?;
+            Ok((Stream::Tcp(stream), Peer::Tcp { port: *port }))
+        }
+    }
+}
+
+fn unix_peer(stream: &UnixStream) -> Peer {
+    stream.peer_cred().map_or(Peer::Unknown, |peer| Peer::Unix {
+        uid: peer.uid(),
+        gid: peer.gid(),
+        pid: peer.pid(),
+    })
+}
+
+fn has_body(request: &Parts) -> bool {
+    request.headers.contains_key(header::CONTENT_LENGTH)
+        || request.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Counts a connection down when its task ends, in whatever way.
+fn scopeguard(connections: &prometheus::IntGauge) -> impl Drop + use<> {
+    struct Gone(prometheus::IntGauge);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.dec();
+        }
+    }
+    Gone(connections.clone())
+}

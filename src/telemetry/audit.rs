@@ -1,0 +1,139 @@
+//! The audit trail: who connected, who was refused; at most so many lines a second.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{local::guard::Peer, process::clock::Clock, token::timing::Tick};
+
+/// Lines of one kind that may come at once.
+const BURST: u32 = 10;
+/// Time after which one more line may come.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Writes the audit events of one listener (target `bearerd::audit`).
+#[derive(Clone)]
+pub struct Audit {
+    listener: Arc<str>,
+    connected: Arc<Limiter>,
+    denied: Arc<Limiter>,
+    exhausted: Arc<Limiter>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Audit {
+    /// Opens the trail of a listener.
+    #[must_use]
+    pub fn new(listener: &str, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            listener: listener.into(),
+            connected: Arc::default(),
+            denied: Arc::default(),
+            exhausted: Arc::default(),
+            clock,
+        }
+    }
+
+    /// Notes a new connection.
+    pub fn connected(&self, peer: Peer) {
+        if let Some(left_out) = self.connected.admit(self.clock.tick()) {
+            let who = Who::from(peer);
+            tracing::info!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
+                gid = who.gid, pid = who.pid, left_out, "connected");
+        }
+    }
+
+    /// Notes a refusal and its reason.
+    pub fn denied(&self, peer: Peer, reason: &'static str) {
+        if let Some(left_out) = self.denied.admit(self.clock.tick()) {
+            let who = Who::from(peer);
+            tracing::warn!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
+                gid = who.gid, pid = who.pid, reason, left_out, "refused");
+        }
+    }
+
+    /// Notes that no connection could be accepted for want of something.
+    pub fn exhausted(&self, error: &io::Error) {
+        if let Some(left_out) = self.exhausted.admit(self.clock.tick()) {
+            tracing::error!(listener = &*self.listener, problem = %error.kind(), left_out,
+                "a connection could not be accepted");
+        }
+    }
+}
+
+struct Who {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    pid: Option<i32>,
+}
+
+impl From<Peer> for Who {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer::Unix { uid, gid, pid } => Self { uid: Some(uid), gid: Some(gid), pid },
+            Peer::Tcp { .. } | Peer::Unknown => Self { uid: None, gid: None, pid: None },
+        }
+    }
+}
+
+/// Lets through a burst, then one line an interval, and counts the rest (fault 191).
+#[derive(Default)]
+struct Limiter {
+    /// Lines that may still come, and since when; `None` before the first.
+    state: Mutex<Option<(u32, Tick)>>,
+    left_out: AtomicU64,
+}
+
+impl Limiter {
+    /// Tells whether a line may come, and how many were left out before it.
+    fn admit(&self, now: Tick) -> Option<u64> {
+        if self.take(now) {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    fn take(&self, now: Tick) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (left, since) = state.get_or_insert((BURST, now));
+        let intervals = now.since(*since).as_secs() / INTERVAL.as_secs();
+        if intervals > 0 {
+            *left = left.saturating_add(u32::try_from(intervals).unwrap_or(BURST)).min(BURST);
+            *since = now;
+        }
+        let may = *left > 0;
+        *left = left.saturating_sub(1);
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // fault 191
+    #[test]
+    fn a_flood_costs_a_line_a_second_and_is_counted() {
+        let limiter = Limiter::default();
+        let at = |millis: u64| Tick::from_boot(Duration::from_millis(millis));
+        let lines = (0..60_000).filter_map(|millis| limiter.admit(at(millis))).collect::<Vec<_>>();
+        assert_eq!(lines.len(), 10 + 59);
+        assert_eq!(lines.iter().sum::<u64>() + 69 + 999, 60_000);
+    }
+
+    #[test]
+    fn a_rest_allows_a_burst_again_and_no_more() {
+        let limiter = Limiter::default();
+        let burst = |second: u64| {
+            let now = Tick::from_boot(Duration::from_secs(second));
+            (0..100).filter(|_| limiter.admit(now).is_some()).count()
+        };
+        assert_eq!([burst(0), burst(0), burst(3), burst(10_000)], [10, 0, 3, 10]);
+    }
+}
