@@ -37,7 +37,7 @@ impl Emulator {
     ///
     /// If the address cannot be bound, or the key file can be neither used nor written.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.bind).await?;
+        let listener = bind(options.bind).await?;
         let address = listener.local_addr()?;
         let origin = options
             .public_url
@@ -193,6 +193,13 @@ impl Drop for Emulator {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message = format!("the emulated issuer cannot listen on {address}: {error}");
+        io::Error::new(error.kind(), message)
+    })
 }
 
 fn origin(address: SocketAddr) -> io::Result<Url> {

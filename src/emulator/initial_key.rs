@@ -18,7 +18,7 @@ pub(super) fn add(state: &mut State) -> io::Result<(String, String)> {
     let found = path.as_deref().map(read).transpose()?.flatten();
     let key = found.map_or_else(|| make(state.options.key_id.as_deref()), Ok)?;
     if let Some(path) = path.filter(|path| !path.exists()) {
-        write(&path, &key)?;
+        write(&path, &key).map_err(|error| with_path(&error, "write", &path))?;
     }
     let now = state.now();
     let user = state.user_id(&state.options.user.clone());
@@ -46,7 +46,7 @@ fn make(id: Option<&str>) -> io::Result<MintRequest<String>> {
 fn read(path: &Path) -> io::Result<Option<MintRequest<String>>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text?,
+        text => text.map_err(|error| with_path(&error, "read", path))?,
     };
     let key: MintRequest<String> = serde_json::from_slice(&text).map_err(|_| unusable(path))?;
     if is_key_id(&key.key_id) {
@@ -54,6 +54,11 @@ fn read(path: &Path) -> io::Result<Option<MintRequest<String>>> {
     } else {
         Err(unusable(path))
     }
+}
+
+fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
+    let message = format!("cannot {verb} the key file {}: {error}", path.display());
+    io::Error::new(error.kind(), message)
 }
 
 fn unusable(path: &Path) -> io::Error {

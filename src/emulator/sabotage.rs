@@ -148,8 +148,14 @@ impl ConnectionFlaw {
                 let interim = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
                 vec![Act::Repeat(interim, 10_000), Act::Send(whole)]
             }
-            // The others have ended the request before there was an answer.
-            _ => vec![],
+            // The first says nothing; the others end the request before there is an answer.
+            Self::Lost
+            | Self::Hang
+            | Self::Close
+            | Self::Reset
+            | Self::HugeBody
+            | Self::Endless
+            | Self::HugeHeader => vec![],
         }
     }
 }

@@ -140,7 +140,7 @@ fn create_user(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
 
 #[derive(Deserialize)]
 struct UserUpdate {
-    status: String,
+    status: Status,
     /// Sent by some clients; must make sense, and changes nothing.
     name: Option<String>,
 }
@@ -151,10 +151,8 @@ fn update_user(
     user: &str,
     caller: &str,
 ) -> Result<Answer, Refusal> {
-    let update: UserUpdate = call.json()?;
-    let status = Status::from_name(&update.status);
-    let status = status.ok_or_else(|| invalid("status must be ACTIVE, DISABLED or DELETED"))?;
-    update.name.as_deref().map_or(Ok(()), check_name)?;
+    let UserUpdate { status, name } = call.json()?;
+    name.as_deref().map_or(Ok(()), check_name)?;
     let user = state.users.find_mut(user).ok_or_else(no_user)?;
     if user.id == caller && status != Status::Active {
         return Err(Refusal::new(

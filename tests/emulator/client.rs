@@ -120,6 +120,16 @@ impl Bench {
         self.try_mint(&request(key)).await.unwrap()
     }
 
+    /// Waits until so many calls for a token have come in.
+    pub(crate) async fn until_mint_calls(&self, count: u64) {
+        let arrived = async {
+            while self.issuer.mint_calls() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, arrived).await.unwrap();
+    }
+
     /// Tells a token made with the initial key.
     pub(crate) async fn token(&self) -> String {
         self.mint(&self.issuer.key()).await.token()

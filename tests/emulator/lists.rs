@@ -46,6 +46,7 @@ async fn follow(
     while let Some(path) = next {
         let reply = bench.get(token, &path).await;
         lengths.push(ids(&reply).len());
+        assert!(lengths.len() < 100, "the pages do not end");
         all.extend(ids(&reply));
         next = link(&reply, relation);
     }

@@ -15,10 +15,11 @@ use crate::client::{bench, bench_with};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_calls_at_once_all_get_their_own_token() {
+async fn hundreds_of_calls_at_once_all_get_their_own_token() {
     let bench = std::sync::Arc::new(bench().await);
     let mut calls = JoinSet::new();
-    for _ in 0..1000 {
+    // Both ends are in this process, which may have no more than 1024 descriptors.
+    for _ in 0..400 {
         let bench = bench.clone();
         calls.spawn(async move { bench.token().await });
     }
@@ -28,11 +29,11 @@ async fn a_thousand_calls_at_once_all_get_their_own_token() {
             .iter()
             .collect::<std::collections::HashSet<_>>()
             .len(),
-        1000
+        400
     );
     assert_eq!(
         (bench.issuer.mint_calls(), bench.issuer.mints()),
-        (1000, 1000)
+        (400, 400)
     );
 }
 
@@ -68,6 +69,21 @@ async fn a_stop_closes_what_is_open_and_what_hangs() {
 }
 
 #[tokio::test]
+async fn an_address_in_use_is_named() {
+    let first = Emulator::start(Options::default()).await.unwrap();
+    let options = Options {
+        bind: first.address(),
+        ..Options::default()
+    };
+    let error = Emulator::start(options).await.err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(
+        error.to_string().contains(&first.address().to_string()),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn dropping_it_closes_the_listener() {
     let issuer = Emulator::start(Options::default()).await.unwrap();
     let address = issuer.address();
@@ -81,11 +97,10 @@ async fn dropping_it_closes_the_listener() {
 async fn every_answer_takes_the_latency_at_least() {
     let bench = bench_with(|options| options.latency = Duration::from_secs(3600)).await;
     let key = bench.issuer.key();
-    assert!(
-        timeout(Duration::from_millis(200), bench.mint(&key))
-            .await
-            .is_err()
-    );
+    tokio::select! {
+        reply = bench.mint(&key) => panic!("an answer within the hour: {reply:?}"),
+        () = bench.until_mint_calls(1) => {}
+    }
     assert_eq!((bench.issuer.mint_calls(), bench.issuer.mints()), (1, 0));
     bench.issuer.set_latency(Duration::ZERO);
     assert_eq!(bench.mint(&key).await.status, 200);
