@@ -88,7 +88,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     /// Wraps a stream that has just been accepted.
     pub fn new(stream: S, limits: Limits, busy: Busy) -> Self {
         let read_by = Some(Instant::now() + limits.header_timeout);
-        Self { stream, limits, busy, expect: Expect::Head, read_by, write_by: None, alarm: None }
+        Self {
+            stream,
+            limits,
+            busy,
+            expect: Expect::Head,
+            read_by,
+            write_by: None,
+            alarm: None,
+        }
     }
 
     /// Ends the wait for the client if it has lasted too long.
@@ -143,7 +151,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         }
     }
 
-    fn written<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.write_by = None;
             return poll;

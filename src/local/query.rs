@@ -55,7 +55,11 @@ impl Parameter {
 pub fn parse(query: Option<&str>, known: &[Parameter]) -> Result<Query, Problem> {
     let mut parsed = Query::default();
     let mut seen = Vec::new();
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(parameter) = known.iter().find(|known| known.name() == name) else {
             return Err(Kind::BadRequest.because(unknown(known)));
@@ -74,11 +78,12 @@ fn set(query: &mut Query, parameter: Parameter, value: &str) -> Result<(), Probl
     match parameter {
         Parameter::Credential => query.credential = Some(value.to_owned()),
         Parameter::Format => {
-            query.format = value
-                .parse()
-                .map_err(|error: crate::token::format::UnknownFormat| {
-                    Kind::BadRequest.because(error.to_string())
-                })?;
+            query.format =
+                value
+                    .parse()
+                    .map_err(|error: crate::token::format::UnknownFormat| {
+                        Kind::BadRequest.because(error.to_string())
+                    })?;
         }
         Parameter::MinTtl => query.min_ttl = Some(duration("min_ttl", value, LONGEST_LIFE)?),
         Parameter::Wait => query.wait = Some(duration("wait", value, LONGEST_WAIT)?),
@@ -87,10 +92,15 @@ fn set(query: &mut Query, parameter: Parameter, value: &str) -> Result<(), Probl
 }
 
 fn duration(name: &str, value: &str, most: Duration) -> Result<Duration, Problem> {
-    humantime::parse_duration(value).ok().filter(|duration| *duration <= most).ok_or_else(|| {
-        let most = humantime::format_duration(most);
-        Kind::BadRequest.because(format!("{name} is a time with a unit, as 90s or 5m, up to {most}"))
-    })
+    humantime::parse_duration(value)
+        .ok()
+        .filter(|duration| *duration <= most)
+        .ok_or_else(|| {
+            let most = humantime::format_duration(most);
+            Kind::BadRequest.because(format!(
+                "{name} is a time with a unit, as 90s or 5m, up to {most}"
+            ))
+        })
 }
 
 fn unknown(known: &[Parameter]) -> String {
@@ -105,8 +115,12 @@ fn unknown(known: &[Parameter]) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Parameter; 4] =
-        [Parameter::Credential, Parameter::Format, Parameter::MinTtl, Parameter::Wait];
+    const ALL: [Parameter; 4] = [
+        Parameter::Credential,
+        Parameter::Format,
+        Parameter::MinTtl,
+        Parameter::Wait,
+    ];
 
     #[test]
     fn what_is_known_is_read() {

@@ -83,7 +83,15 @@ impl<A: App> Server<A> {
             metrics.count_denied(denial.label(), 0);
         }
         let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { app, guard: ArcSwap::from_pointee(guard), limits, places, metrics, audit, clock }
+        Self {
+            app,
+            guard: ArcSwap::from_pointee(guard),
+            limits,
+            places,
+            metrics,
+            audit,
+            clock,
+        }
     }
 
     /// Gives what answers.
@@ -122,7 +130,10 @@ impl<A: App> Server<A> {
     /// A peer that left is no reason to rest; what ran out is (fault 187).
     async fn accept_failed(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        if matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionReset | Interrupted
+        ) {
             return;
         }
         self.audit.exhausted(error);
@@ -185,7 +196,11 @@ impl<A: App> Server<A> {
         let endpoint = self.app.endpoint(&parts);
         let may_close = has_body(&parts);
         let mut response = match guard::check(&self.guard.load(), peer, &parts) {
-            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
+            Ok(()) => {
+                self.app
+                    .answer(endpoint, Request::from_parts(parts, body))
+                    .await
+            }
             Err(denial) => self.deny(denial, peer),
         };
         if may_close && response.status().as_u16() >= 400 {
@@ -193,7 +208,8 @@ impl<A: App> Server<A> {
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         let took = self.clock.tick().since(began);
-        self.metrics.count(endpoint, response.status().as_u16(), took);
+        self.metrics
+            .count(endpoint, response.status().as_u16(), took);
         response
     }
 

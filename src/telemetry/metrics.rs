@@ -314,7 +314,7 @@ impl CredentialMetrics {
 }
 
 /// Names the endpoints of one kind of listener, as a label.
-pub trait Endpoint: Copy + 'static {
+pub trait Endpoint: Copy + Send + Sync + 'static {
     /// Every endpoint, in the order of [`Endpoint::index`].
     const ALL: &'static [Self];
 

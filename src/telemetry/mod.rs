@@ -1,3 +1,4 @@
 //! What the daemon tells of itself: metrics, logs, health.
 
+pub mod audit;
 pub mod metrics;

@@ -1,0 +1,95 @@
+//! The credentials of the daemon, as everybody finds them by name.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use crate::token::handle::Handle;
+
+/// Finds handles by name; replaced as a whole on a reload.
+#[derive(Default)]
+pub struct Credentials(ArcSwap<BTreeMap<String, Member>>);
+
+/// Holds one credential's handle and what readiness thinks of it.
+#[derive(Clone)]
+pub struct Member {
+    /// The handle.
+    pub handle: Handle,
+    /// Whether readiness needs this credential.
+    pub required: bool,
+}
+
+/// Tells how one credential stands.
+pub struct Standing {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds a valid token.
+    pub ready: bool,
+    /// Whether readiness needs it.
+    pub required: bool,
+    /// In one sentence: what there is, or why there is nothing.
+    pub reason: String,
+}
+
+impl Credentials {
+    /// Replaces all of them.
+    pub fn replace(&self, members: BTreeMap<String, Member>) {
+        self.0.store(Arc::new(members));
+    }
+
+    /// Gives all of them.
+    #[must_use]
+    pub fn all(&self) -> Arc<BTreeMap<String, Member>> {
+        self.0.load_full()
+    }
+
+    /// Finds one.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Handle> {
+        self.0.load().get(name).map(|member| member.handle.clone())
+    }
+
+    /// Tells how each of them stands.
+    #[must_use]
+    pub fn standings(&self) -> Vec<Standing> {
+        self.all()
+            .iter()
+            .map(|(name, member)| standing(name, member))
+            .collect()
+    }
+
+    /// Tells whether every required one holds a valid token.
+    #[must_use]
+    pub fn are_ready(&self) -> bool {
+        let members = self.all();
+        members
+            .values()
+            .filter(|member| member.required)
+            .all(|member| member.handle.current().is_some())
+    }
+}
+
+fn standing(name: &str, member: &Member) -> Standing {
+    let current = member.handle.current();
+    let state = member.handle.state();
+    let reason = match (
+        &current,
+        state.failing.is_some() || state.key_trouble.is_some(),
+    ) {
+        (Some((_, left)), false) => format!("valid for {} s", left.as_secs()),
+        (Some((_, left)), true) => {
+            format!(
+                "valid for {} s, but not renewed: {}",
+                left.as_secs(),
+                state.trouble()
+            )
+        }
+        (None, _) => state.trouble(),
+    };
+    Standing {
+        name: name.to_owned(),
+        ready: current.is_some(),
+        required: member.required,
+        reason,
+    }
+}

@@ -1,0 +1,11 @@
+//! The listeners: who may come in, and what is served there.
+
+pub mod credentials;
+pub mod guard;
+pub mod paced;
+pub mod problem;
+pub mod query;
+pub mod ready;
+pub mod routes;
+pub mod server;
+mod token;
