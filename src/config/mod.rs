@@ -71,3 +71,6 @@ fn read(tree: &Node, around: &Surroundings) -> (Option<Config>, Journal) {
     journal.report(later::findings(&journal.entries()));
     (config, journal)
 }
+
+#[cfg(test)]
+mod reference;
