@@ -74,3 +74,5 @@ fn read(tree: &Node, around: &Surroundings) -> (Option<Config>, Journal) {
 
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod tests;
