@@ -16,7 +16,7 @@ const PREFIX: &str = "BEARERD_";
 /// Sections whose keys are names, which a variable spells without regard to case.
 const NAMED: [&str; 3] = ["credentials", "listeners", "sinks"];
 
-/// Most segments that a key of ours can have; what has more is unknown, and costs no recursion.
+/// Most segments that a key of ours can have; more would only cost recursion.
 const MAX_DEPTH: usize = 8;
 
 /// Sets one key to a text, from a variable or a flag.
@@ -121,7 +121,7 @@ fn path_of(name: &str, names: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     path
 }
 
-/// Refuses a pair that an earlier one contradicts: the same key, or one above or below it.
+/// Refuses a pair whose key, or one above or below it, is set already.
 fn unique(earlier: &[Pair], pair: Pair) -> Result<Pair, Finding> {
     let clash = earlier
         .iter()

@@ -61,7 +61,7 @@ impl fmt::Display for Findings {
 
 impl std::error::Error for Findings {}
 
-/// Says what is wrong with a value and what to do, before it is known whose value it is.
+/// Says what is wrong with a value, before it is known whose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
     /// The rest of a sentence that the key begins.

@@ -20,7 +20,7 @@ enum When {
     ChangedOnTcp,
 }
 
-/// The refused keys; `*` stands for a name. A table's path stands for all keys in it.
+/// The refused keys: `*` stands for a name, a table for all its keys.
 const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
@@ -72,7 +72,7 @@ fn matched(pattern: &str, key: &str) -> Option<String> {
     fits.then(|| key.split('.').take(length).collect::<Vec<_>>().join("."))
 }
 
-/// Tells what an entry asks for: nothing of ours, the key itself (empty), or one value of it.
+/// Tells what an entry asks for: nothing, the key itself (empty), or one value.
 fn asked_for(when: When, entry: &Entry, entries: &[Entry]) -> Option<String> {
     let changed = entry.value.is_some() && entry.value != entry.default;
     match when {
@@ -90,7 +90,7 @@ fn asked_for(when: When, entry: &Entry, entries: &[Entry]) -> Option<String> {
     }
 }
 
-/// Looks into a value as it is shown: text in quotes, or a list of those.
+/// Looks into a value as shown: text in quotes, or a list.
 fn begins(entry: &Entry, sign: &str) -> bool {
     let value = entry.value.as_deref().unwrap_or_default();
     value.contains(&format!("\"{sign}"))

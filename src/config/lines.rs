@@ -39,7 +39,7 @@ impl Lines {
     }
 }
 
-/// Cuts TOML into its headers and `key = value` pairs, each with the line it starts on.
+/// Cuts TOML into headers and `key = value` pairs, each with its line.
 fn statements(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut rest, mut line) = (text, 1);
@@ -128,7 +128,7 @@ mod tests {
 top = 1
 
 [credentials . "prod"]   # header
-team_name = "a#b"
+team_name = "a#b"  # it's [one
 list = [
   "x = 1",  # [not.a.header]
   "y",

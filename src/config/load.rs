@@ -61,7 +61,7 @@ pub(super) fn merge(sources: &Sources) -> Result<(Node, Vec<Finding>), Vec<Findi
     ))
 }
 
-/// Reads a list as TOML spells it; `None` if the text is not one of plain values.
+/// Reads a list of plain values as TOML spells it; `None` for other text.
 pub(super) fn array_literal(text: &str, origin: &Origin) -> Option<Vec<Node>> {
     let mut dict = <Toml as Format>::from_str::<Dict>(&format!("list = {text}")).ok()?;
     let Some(Value::Array(_, items)) = dict.remove("list").filter(|_| dict.is_empty()) else {

@@ -49,7 +49,7 @@ impl Journal {
         self.tables.borrow().clone()
     }
 
-    /// Gives up what was read and what was wrong; that once, however often it was come across.
+    /// Gives up what was read, and what was wrong, each thing once.
     pub(super) fn into_parts(self) -> (Vec<Entry>, Vec<Finding>) {
         let mut findings = self.findings.into_inner();
         let mut told = BTreeSet::new();
@@ -78,7 +78,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Reads a key that has a default. Where the value is wrong, reports it and goes on with that.
+    /// Reads a key that has a default, which also stands in for a wrong value.
     pub(super) fn get<K: Kind>(&self, key: &str, kind: &K, default: K::Value) -> K::Value {
         let value = self.read(key, kind, Some(kind.show(&default)));
         value.unwrap_or(default)
@@ -144,7 +144,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Goes down into a table of tables that have names, in the order of their names.
+    /// Goes down into a table of named tables, in the order of names.
     pub(super) fn children(&self, key: &str) -> Vec<(String, Self)> {
         let parent = self.table(key);
         let children: Vec<_> = self

@@ -4,7 +4,9 @@ use serde_json::error::Category;
 
 use super::finding::Complaint;
 
-/// Says that a text is malformed, without a word of it: somebody may have pasted a secret.
+/// Says that a text is malformed, without a word of it.
+///
+/// Somebody may have pasted a secret (fault 255).
 pub(super) struct SyntaxError {
     /// Line, from 1.
     pub(super) line: usize,

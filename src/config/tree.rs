@@ -95,7 +95,7 @@ impl Node {
         }
     }
 
-    /// Collects everyone who set something here; what files set counts as the first line of it.
+    /// Collects everyone who set something here, files only once.
     pub(super) fn origins(&self) -> Vec<&Origin> {
         let Some(table) = self.table() else {
             return vec![&self.origin];

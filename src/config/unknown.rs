@@ -9,7 +9,7 @@ use super::{
     tree::{Node, Origin, Shape},
 };
 
-/// How alike two keys are, 0 to 1, for one to be taken for a slip of the other.
+/// Likeness of two keys, 0 to 1, from which one counts as a slip.
 const ALIKE: f64 = 0.6;
 
 /// Compares a tree with what was read of it.

@@ -81,7 +81,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     })
 }
 
-/// Reads which credentials are served: the one called `default`, or the only one, if nobody says.
+/// Reads which credentials are served: by default `default`, or the only one.
 fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
     let kind = ListOf::some(Name);
     let default = match known {
@@ -188,7 +188,7 @@ fn check_exposure(section: &Section<'_>, bind: &[Address]) {
     }
 }
 
-/// Warns of keys that guard nothing, as there is no file whose mode could be set.
+/// Warns of file modes where there is no file.
 fn check_file_keys(section: &Section<'_>, bind: &[Address]) {
     let no_file = !bind.is_empty() && bind.iter().all(Address::is_tcp);
     let set = ["mode", "owner", "group"]

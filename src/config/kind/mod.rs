@@ -7,14 +7,16 @@ use super::{
 };
 
 mod account;
+mod number;
 mod place;
-mod scalar;
+mod url;
+mod word;
 
 pub(super) use account::{GROUP, USER};
-pub(super) use place::{Address, BindAddress, FileName, HostName, IssuerUrl, PathTo, ProxyUrl};
-pub(super) use scalar::{
-    Choice, Count, FileMode, Filter, Fraction, Name, Rule, Size, Span, Switch, TeamName, Word,
-};
+pub(super) use number::{Count, FileMode, Fraction, Size, Span, Switch};
+pub(super) use place::{Address, BindAddress, FileName, PathTo};
+pub(super) use url::{HostName, IssuerUrl, ProxyUrl};
+pub(super) use word::{Choice, Filter, Name, Rule, TeamName, Word};
 
 /// Reads and shows the values of one kind.
 pub(super) trait Kind {
