@@ -17,8 +17,8 @@ pub struct Config {
     pub listeners: BTreeMap<String, Listener>,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub telemetry: Telemetry,
-    /// Where `status`, `refresh` and `quit` are taken.
-    pub control: Control,
+    /// Where `status`, `refresh` and `quit` are taken; `None` where no default place exists.
+    pub control: Option<Control>,
     /// Directory for local state, if there is one that can be used.
     pub state_dir: Option<PathBuf>,
     /// How the process guards itself and stops.

@@ -1,0 +1,181 @@
+//! Builds `[credentials.NAME]`.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use reqwest::Url;
+
+use crate::{
+    config::{
+        kind::{FileName, Fraction, IssuerUrl, ListOf, Name, PathTo, Span, Switch, TeamName, Word},
+        model::{Credential, KeySource},
+        places::Surroundings,
+        reader::Section,
+    },
+    token::timing::RefreshSettings,
+};
+
+/// Where systemd puts credentials of the packaged unit, for commands that run outside of it.
+const USUAL_CREDENTIALS_DIRECTORY: &str = "/run/credentials/bearerd.service";
+
+/// Shortest distance of calls that `check` lets pass without a word.
+const POLITE: Duration = Duration::from_secs(1);
+
+/// Builds all credentials; `None` only where something was reported.
+pub(super) fn all(
+    root: &Section<'_>,
+    base_url: Option<&Url>,
+    around: &Surroundings,
+) -> Option<BTreeMap<String, Credential>> {
+    let sections = root.children("credentials");
+    if sections.is_empty() {
+        let remedy = "add [credentials.default] with `team_name` and `key_file`, or name the \
+                      configuration with --config";
+        root.complain("credentials", "names no credential", remedy);
+    }
+    let okta = root.table("okta");
+    let all_have_their_own = sections.iter().all(|(_, section)| section.has("base_url"));
+    if !okta.has("base_url") && (sections.is_empty() || !all_have_their_own) {
+        okta.complain(
+            "base_url",
+            "is missing",
+            "set it, as \"https://TEAM.pam.okta.com\"",
+        );
+    }
+    // All are built before the first failure counts: every finding is to be seen at once.
+    let built: Vec<_> = sections
+        .iter()
+        .map(|(name, section)| Some((name.clone(), credential(section, base_url, around)?)))
+        .collect();
+    built
+        .into_iter()
+        .collect::<Option<BTreeMap<_, _>>>()
+        .filter(|all| !all.is_empty())
+}
+
+/// Reports a name that no credential has.
+pub(super) fn check_known(section: &Section<'_>, key: &str, name: &str, known: &[String]) {
+    if !known.iter().any(|credential| credential == name) {
+        let remedy = match known {
+            [] => "configure a credential".to_owned(),
+            known => format!("write one of {}", known.join(", ")),
+        };
+        section.complain(key, "names a credential that is not configured", remedy);
+    }
+}
+
+fn credential(
+    section: &Section<'_>,
+    base_url: Option<&Url>,
+    around: &Surroundings,
+) -> Option<Credential> {
+    let own_url = section.find("base_url", &IssuerUrl);
+    let team_name = section.need("team_name", &TeamName, "set it to the team's name");
+    let key = key(section, around);
+    rotation(&section.table("rotation"));
+    let allow_group_readable_key = section.get("allow_group_readable_key", &Switch, false);
+    let required = section.get("required", &Switch, true);
+    let refresh = refresh(&section.table("refresh"));
+    Some(Credential {
+        base_url: own_url.or_else(|| base_url.cloned())?,
+        team_name: team_name?,
+        key: key?,
+        allow_group_readable_key,
+        required,
+        refresh,
+    })
+}
+
+fn key(section: &Section<'_>, around: &Surroundings) -> Option<KeySource> {
+    const KEYS: [&str; 3] = ["key_file", "key_dir", "key_credential"];
+    let file = section.find("key_file", &PathTo).map(KeySource::File);
+    let dir = section.find("key_dir", &PathTo).map(KeySource::Directory);
+    let credential = section.find("key_credential", &FileName);
+    let credential = credential.map(|name| systemd_credential(section, &name, around));
+    let given: Vec<_> = KEYS.into_iter().filter(|key| section.has(key)).collect();
+    match given.as_slice() {
+        [_] => file.or(dir).or(credential),
+        [] => {
+            let remedy = "set it, or `key_dir`, or `key_credential`";
+            section.complain("key_file", "is missing", remedy);
+            None
+        }
+        [first, second, ..] => {
+            let problem = format!("is set beside `{first}`, and a credential has one key");
+            section.complain(second, problem, "keep one of them");
+            None
+        }
+    }
+}
+
+fn systemd_credential(section: &Section<'_>, name: &str, around: &Surroundings) -> KeySource {
+    let directory = around.credentials_directory.clone().unwrap_or_else(|| {
+        // Not an error: commands that only ask the daemon read the same file, outside its unit.
+        let problem = "cannot be looked up, as $CREDENTIALS_DIRECTORY is not set";
+        section.warn(
+            "key_credential",
+            problem,
+            "set LoadCredential= in the daemon's unit",
+        );
+        PathBuf::from(USUAL_CREDENTIALS_DIRECTORY)
+    });
+    KeySource::SystemdCredential(directory.join(name))
+}
+
+fn refresh(section: &Section<'_>) -> RefreshSettings {
+    let default = RefreshSettings::default();
+    let part = |least, most| Fraction { least, most };
+    let settings = RefreshSettings {
+        at: section.get("at", &part(0.1, 0.9), default.at),
+        jitter: section.get("jitter", &part(0.0, 0.3), default.jitter),
+        min_interval: section.get("min_interval", &Span::WAIT, default.min_interval),
+        retry_min: section.get("retry_min", &Span::WAIT, default.retry_min),
+        retry_max: section.get("retry_max", &Span::WAIT, default.retry_max),
+        max_lifetime: section.get("max_lifetime", &Span::LIFE, default.max_lifetime),
+    };
+    check_window(section, &settings);
+    check_spacing(section, &settings);
+    settings
+}
+
+// fault 250
+fn check_window(section: &Section<'_>, settings: &RefreshSettings) {
+    // 0.9 + 0.05 is a little more than 0.95 to a computer.
+    if settings.at + settings.jitter > 0.95 + 1e-9 {
+        let problem = "plus `jitter` is more than 0.95: too late to try twice";
+        section.complain("at", problem, "lower one of them");
+    }
+    if settings.at - settings.jitter < 1e-9 {
+        section.complain("jitter", "is not less than `at`", "lower it");
+    }
+    if settings.min_interval >= settings.max_lifetime {
+        let problem = "is not longer than `min_interval`: every token would run out";
+        section.complain("max_lifetime", problem, "lengthen it");
+    }
+}
+
+// fault 250
+fn check_spacing(section: &Section<'_>, settings: &RefreshSettings) {
+    if settings.retry_min > settings.retry_max {
+        section.complain("retry_min", "is longer than `retry_max`", "shorten it");
+    }
+    let short = [
+        ("min_interval", settings.min_interval),
+        ("retry_min", settings.retry_min),
+    ];
+    for (key, _) in short.into_iter().filter(|(_, span)| *span < POLITE) {
+        section.warn(
+            key,
+            "is under 1s: hard on the issuer",
+            "keep that for tests",
+        );
+    }
+}
+
+/// Reads `rotation`, which no version does yet: only whether it is well formed.
+fn rotation(section: &Section<'_>) {
+    section.find("every", &Span::LIFE);
+    section.find("user", &Word);
+    section.find("with", &Name);
+    section.get("delete_old", &Switch, false);
+    section.find("on_rotated", &ListOf::some(Word));
+}

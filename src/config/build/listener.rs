@@ -1,0 +1,204 @@
+//! Builds `[listeners.NAME]`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{credential::check_known, local_hosts};
+use crate::config::{
+    kind::{
+        Address, BindAddress, Choice, Count, FileMode, GROUP, HostName, ListOf, Name, PathTo, Rule,
+        Size, Span, Switch, USER,
+    },
+    model::{Guard, Limits, Listener, SocketFile},
+    places::Surroundings,
+    reader::Section,
+};
+
+/// Name of the listener that there is when none is configured.
+const DEFAULT_NAME: &str = "default";
+
+/// Builds all listeners; `None` only where something was reported.
+pub(super) fn all(
+    root: &Section<'_>,
+    credentials: &[String],
+    around: &Surroundings,
+) -> Option<BTreeMap<String, Listener>> {
+    let sections = root.children("listeners");
+    if sections.is_empty() {
+        return default_listener(root, credentials, around);
+    }
+    let built: Vec<_> = sections
+        .iter()
+        .map(|(name, section)| Some((name.clone(), configured(section, credentials)?)))
+        .collect();
+    built.into_iter().collect()
+}
+
+/// Makes the listener of the contract's default place, still by the same keys and defaults.
+fn default_listener(
+    root: &Section<'_>,
+    credentials: &[String],
+    around: &Surroundings,
+) -> Option<BTreeMap<String, Listener>> {
+    let Some(path) = around.listener_socket() else {
+        let problem = "has no listener, and neither $RUNTIME_DIRECTORY nor $XDG_RUNTIME_DIR gives \
+                       a place for one";
+        root.complain("listeners", problem, "add [listeners.apps] with `bind`");
+        return None;
+    };
+    let section = root.table("listeners").table(DEFAULT_NAME);
+    let bind = [section.get("bind", &BindAddress::ANY, Address::Unix(path))];
+    let listener = listener(&section, &bind, credentials)?;
+    Some(BTreeMap::from([(DEFAULT_NAME.to_owned(), listener)]))
+}
+
+fn configured(section: &Section<'_>, known: &[String]) -> Option<Listener> {
+    let kind = ListOf::one_or_more(BindAddress::ANY);
+    let remedy = "set it, as \"unix:/run/bearerd/bearerd.sock\" or \"tcp:127.0.0.1:8420\"";
+    let bind = section.need("bind", &kind, remedy);
+    // Without an address the rest is read all the same: every finding is to be seen at once.
+    let listener = listener(section, bind.as_deref().unwrap_or_default(), known);
+    bind.and(listener)
+}
+
+fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option<Listener> {
+    let credentials = credentials(section, known);
+    later(section);
+    let guard = guard(section);
+    let socket = socket_file(section);
+    let limits = limits(section);
+    let first_token_wait = section.get("first_token_wait", &Span::WAIT, Duration::from_millis(900));
+    check_reach(section, bind);
+    check_exposure(section, bind);
+    check_file_keys(section, bind);
+    let bind = bind.iter().flat_map(Address::binds).collect();
+    Some(Listener {
+        bind,
+        credentials: credentials?,
+        guard,
+        socket,
+        limits,
+        first_token_wait,
+    })
+}
+
+/// Reads which credentials are served: by default `default`, or the only one.
+fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
+    let kind = ListOf::some(Name);
+    let default = match known {
+        [only] => Some(only.as_str()),
+        known => known
+            .iter()
+            .map(String::as_str)
+            .find(|name| *name == "default"),
+    };
+    let Some(default) = default else {
+        // Where there is no credential at all that is reported, once, and is enough.
+        let remedy = format!("name some of {}, the default first", known.join(", "));
+        return match known {
+            [] => section.find("credentials", &kind),
+            _ => section.need("credentials", &kind, &remedy),
+        };
+    };
+    let names = section.get("credentials", &kind, vec![default.to_owned()]);
+    names
+        .iter()
+        .for_each(|name| check_known(section, "credentials", name, known));
+    Some(names)
+}
+
+/// Reads what no version does yet: only whether it is well formed.
+fn later(section: &Section<'_>) {
+    const SERVICES: Choice = Choice(&["token", "auth", "proxy"]);
+    const CAP: Count = Count {
+        least: 0,
+        most: 1_000_000,
+    };
+    section.get("serve", &ListOf::some(SERVICES), vec!["token"]);
+    section.find("access_token_file", &PathTo);
+    section.get("allow_non_loopback", &Switch, false);
+    section.get("max_connections_per_uid", &CAP, 0);
+    section.get("max_requests_per_second_per_uid", &CAP, 0);
+    let tls = section.table("tls");
+    if section.has("tls") {
+        tls.need("cert_file", &PathTo, "name the certificate's PEM file");
+        tls.need(
+            "key_file",
+            &PathTo,
+            "name the PEM file of the certificate's key",
+        );
+    }
+    let proxy = section.table("proxy");
+    proxy.find("allow", &ListOf::some(Rule));
+    proxy.get("replay_body_limit", &Size, 1 << 20);
+    proxy.get("replay_memory", &Size, 16 << 20);
+    proxy.get("idle_timeout", &Span::WAIT, Duration::from_secs(60));
+}
+
+fn guard(section: &Section<'_>) -> Guard {
+    Guard {
+        allowed_hosts: Some(section.get("allowed_hosts", &ListOf::some(HostName), local_hosts())),
+        require_header: section.get("require_header", &Switch, true),
+        allow_uids: section.get("allow_uids", &ListOf::any(USER), Vec::new()),
+        allow_gids: section.get("allow_gids", &ListOf::any(GROUP), Vec::new()),
+    }
+}
+
+fn socket_file(section: &Section<'_>) -> SocketFile {
+    SocketFile {
+        mode: section.get("mode", &FileMode, 0o660),
+        owner: section.find("owner", &USER),
+        group: section.find("group", &GROUP),
+        allow_shared_directory: section.get("allow_shared_directory", &Switch, false),
+    }
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    let default = Limits::default();
+    let connections = Count {
+        least: 1,
+        most: 1_000_000,
+    };
+    let wait = |key, default| section.get(key, &Span::WAIT, default);
+    Limits {
+        max_connections: section.get("max_connections", &connections, default.max_connections),
+        header_timeout: wait("header_timeout", default.header_timeout),
+        idle_timeout: wait("idle_timeout", default.idle_timeout),
+        write_timeout: wait("write_timeout", default.write_timeout),
+    }
+}
+
+// fault 251
+fn check_reach(section: &Section<'_>, bind: &[Address]) {
+    if !bind.iter().all(Address::is_local) && !section.asks("allow_non_loopback") {
+        let remedy = "listen on 127.0.0.1, [::1] or localhost";
+        section.complain("bind", "can be reached from other machines", remedy);
+    }
+}
+
+fn check_exposure(section: &Section<'_>, bind: &[Address]) {
+    let guarded = section.has("access_token_file") || section.has("allow_uids");
+    if bind.iter().any(Address::is_tcp) && !guarded {
+        let problem = "is TCP with neither access token nor `allow_uids`: every local user gets \
+                       the token";
+        section.warn(
+            "bind",
+            problem,
+            "listen on a unix socket where users are not all trusted",
+        );
+    }
+}
+
+/// Warns of file modes where there is no file.
+fn check_file_keys(section: &Section<'_>, bind: &[Address]) {
+    let no_file = !bind.is_empty() && bind.iter().all(Address::is_tcp);
+    let set = ["mode", "owner", "group"]
+        .into_iter()
+        .filter(|key| no_file && section.has(key));
+    for key in set {
+        section.warn(
+            key,
+            "guards nothing, as no address here is a unix socket",
+            "leave it out",
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! Finds addresses that are given out twice (fault 250).
+
+use std::net::SocketAddr;
+
+use crate::config::{
+    model::{Bind, Config},
+    reader::Section,
+};
+
+/// Reports each address that an earlier one already takes.
+pub(super) fn check(root: &Section<'_>, config: &Config) {
+    let all = addresses(config);
+    for (index, (place, bind)) in all.iter().enumerate() {
+        let earlier = all
+            .iter()
+            .take(index)
+            .find(|(_, other)| overlap(bind, other));
+        if let Some((other, _)) = earlier {
+            let problem = format!("has an address that `{other}.bind` takes too");
+            section(root, place).complain("bind", problem, "choose another one");
+        }
+    }
+}
+
+fn section<'t>(root: &Section<'t>, place: &str) -> Section<'t> {
+    place
+        .split('.')
+        .fold(root.clone(), |section, key| section.table(key))
+}
+
+/// Lists every address with the table that names it.
+fn addresses(config: &Config) -> Vec<(String, Bind)> {
+    let listeners = config.listeners.iter().flat_map(|(name, listener)| {
+        listener
+            .bind
+            .iter()
+            .map(move |bind| (format!("listeners.{name}"), bind.clone()))
+    });
+    let control = config
+        .control
+        .iter()
+        .map(|control| Bind::Unix(control.path.clone()));
+    listeners
+        .chain([("telemetry".to_owned(), config.telemetry.bind.clone())])
+        .chain(control.map(|bind| ("control".to_owned(), bind)))
+        .collect()
+}
+
+fn overlap(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        // Paths compare part by part: `//` and `/./` make no difference.
+        (Bind::Unix(one), Bind::Unix(other)) => one == other,
+        (Bind::Tcp(one), Bind::Tcp(other)) => same_port(one, other),
+        _ => false,
+    }
+}
+
+fn same_port(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    // Port 0 is a different one each time.
+    let same_port = one.port() == other.port() && one.port() != 0;
+    same_port && (one.ip() == other.ip() || wildcard && same_family)
+}

@@ -1,0 +1,129 @@
+//! What is wrong with a configuration, where, and what to do about it.
+
+use std::{borrow::Cow, fmt};
+
+use super::tree::Origin;
+
+/// Says whether a finding stops the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It is taken, and somebody should look.
+    Warning,
+}
+
+/// Tells one thing that is wrong.
+///
+/// Displays as one line: where, what, what to do. A value is never quoted: it may be a secret that
+/// was pasted into the wrong place (fault 255).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it stops the daemon.
+    pub severity: Severity,
+    /// Dotted path of the key; `None` when it is about a whole file.
+    pub key: Option<String>,
+    /// Who set the value; `Default` when nobody did.
+    pub origin: Origin,
+    /// What is wrong, as the rest of a sentence that the key begins.
+    pub problem: Cow<'static, str>,
+    /// What to do.
+    pub remedy: Cow<'static, str>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.origin, &self.key) {
+            (Origin::Default, None) => {}
+            (Origin::Default, Some(key)) => write!(f, "`{key}` ")?,
+            (origin, None) => write!(f, "{origin} ")?,
+            (origin, Some(key)) => write!(f, "{origin}: `{key}` ")?,
+        }
+        write!(f, "{}; {}", self.problem, self.remedy)
+    }
+}
+
+/// Tells everything that is wrong, errors and warnings, one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings(pub Vec<Finding>);
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            finding.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Findings {}
+
+/// Says what is wrong with a value, before it is known whose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Complaint {
+    /// The rest of a sentence that the key begins.
+    pub(super) problem: Cow<'static, str>,
+    /// What to do.
+    pub(super) remedy: Cow<'static, str>,
+}
+
+impl Complaint {
+    /// Makes a complaint of its two halves.
+    pub(super) fn new(
+        problem: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// Adds where and how bad.
+    pub(super) fn at(self, severity: Severity, key: Option<String>, origin: Origin) -> Finding {
+        Finding {
+            severity,
+            key,
+            origin,
+            problem: self.problem,
+            remedy: self.remedy,
+        }
+    }
+}
+
+/// Shows a key that somebody else wrote: without control characters, cut at 64 characters.
+pub(super) fn shown_key(key: &str) -> String {
+    let mut shown: String = key.chars().take(64).flat_map(char::escape_debug).collect();
+    if key.chars().nth(64).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_one_line_that_says_where_what_and_what_to_do() {
+        let origin = Origin::Variable("BEARERD_OKTA__BASE_URL".into());
+        let finding = Complaint::new("has no scheme", "write https://…").at(
+            Severity::Error,
+            Some("okta.base_url".into()),
+            origin,
+        );
+        assert_eq!(
+            finding.to_string(),
+            "environment variable BEARERD_OKTA__BASE_URL: `okta.base_url` has no scheme; write https://…"
+        );
+    }
+
+    #[test]
+    fn a_strange_key_stays_on_its_line() {
+        assert_eq!(shown_key("a\n\u{1b}[31m"), "a\\n\\u{1b}[31m");
+        assert_eq!(shown_key(&"x".repeat(70)).chars().count(), 65);
+    }
+}

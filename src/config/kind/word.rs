@@ -1,0 +1,150 @@
+//! Text that has a meaning of its own: choices, names, filters.
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Kind, quoted, text};
+use crate::config::{finding::Complaint, reader::is_name, tree::Node};
+
+/// Reads one of a few words.
+pub(in crate::config) struct Choice(pub(in crate::config) &'static [&'static str]);
+
+impl Kind for Choice {
+    type Value = &'static str;
+
+    fn read(&self, node: &Node) -> Result<&'static str, Complaint> {
+        let all = || format!("write one of {}", self.0.join(", "));
+        let wanted = text(node, "text", "").map_err(|it| Complaint {
+            remedy: all().into(),
+            ..it
+        })?;
+        let found = self.0.iter().find(|word| **word == wanted);
+        found
+            .copied()
+            .ok_or_else(|| Complaint::new("is none of the words it can be", all()))
+    }
+
+    fn show(&self, value: &&'static str) -> String {
+        quoted(value)
+    }
+}
+
+/// Reads any text.
+pub(in crate::config) struct Word;
+
+impl Kind for Word {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        text(node, "text", "write text in quotes").map(str::to_owned)
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// Reads the name of a credential.
+pub(in crate::config) struct Name;
+
+impl Kind for Name {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        let remedy = "write the name of a credential";
+        let name = text(node, "a name", remedy)?;
+        match is_name(name) {
+            true => Ok(name.to_owned()),
+            false => Err(Complaint::new("is not a name", remedy)),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// Reads a team's name: one harmless segment of a URL's path (fault 57).
+pub(in crate::config) struct TeamName;
+
+impl Kind for TeamName {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        let remedy = "write the team as it stands in the console: letters, digits, `-`, `_`, `.`";
+        let name = text(node, "a team's name", remedy)?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let harmless = name.bytes().all(allowed) && name.len() <= 255 && !is_dots(name);
+        match harmless {
+            true => Ok(name.to_owned()),
+            false => Err(Complaint::new("is not a team's name", remedy)),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+fn is_dots(name: &str) -> bool {
+    name.bytes().all(|byte| byte == b'.')
+}
+
+/// Reads what is logged: a level, or a filter of `tracing`.
+pub(in crate::config) struct Filter;
+
+impl Filter {
+    const LEVELS: [&'static str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+    /// Recognises a slip of the pen, which would else name a module to trace.
+    fn is_slip(text: &str) -> bool {
+        let word = text.to_ascii_lowercase();
+        !Self::LEVELS.contains(&word.as_str())
+            && Self::LEVELS
+                .iter()
+                .any(|level| strsim::damerau_levenshtein(level, &word) <= 2)
+    }
+}
+
+impl Kind for Filter {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        let remedy = "write off, error, warn, info, debug or trace, or a filter, as \
+                      \"info,bearerd::audit=off\"";
+        let filter = text(node, "a level", remedy)?;
+        let valid = EnvFilter::builder().parse(filter).is_ok() && !Self::is_slip(filter);
+        match valid {
+            true => Ok(filter.to_owned()),
+            false => Err(Complaint::new("is neither a level nor a filter", remedy)),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// Reads a rule of what may be forwarded: a method and a path with wildcards.
+pub(in crate::config) struct Rule;
+
+impl Kind for Rule {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        let remedy = "write a method and a path below the team, as \"GET /**\"";
+        let rule = text(node, "a rule", remedy)?;
+        let parts = rule.split_once(' ');
+        let sound = parts.is_some_and(|(method, path)| {
+            METHODS.contains(&method) && path.starts_with('/') && !path.contains(' ')
+        });
+        match sound {
+            true => Ok(rule.to_owned()),
+            false => Err(Complaint::new("is not a rule", remedy)),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
