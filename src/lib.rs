@@ -1,6 +1,7 @@
 //! placeholder map
 
 pub mod config;
+pub mod control;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod key;

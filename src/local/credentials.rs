@@ -15,6 +15,8 @@ pub struct Credentials(ArcSwap<BTreeMap<String, Member>>);
 pub struct Member {
     /// The handle.
     pub handle: Handle,
+    /// The team that its tokens are for.
+    pub team_name: String,
     /// Whether readiness needs this credential.
     pub required: bool,
 }

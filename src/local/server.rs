@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, header, request::Parts};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
@@ -53,12 +54,26 @@ pub trait App: Send + Sync + 'static {
 /// Serves an app on any number of sockets.
 pub struct Server<A: App> {
     app: A,
-    guard: ArcSwap<Guard>,
-    limits: Limits,
-    places: Arc<Semaphore>,
+    rules: ArcSwap<Rules>,
     metrics: ListenerMetrics<A::Endpoint>,
     audit: Audit,
     clock: Arc<dyn Clock>,
+}
+
+/// What connections come in under, from their first byte to their last.
+struct Rules {
+    guard: Guard,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    /// Other rules are in force.
+    superseded: CancellationToken,
+}
+
+impl Rules {
+    fn new(guard: Guard, limits: Limits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.max_connections));
+        Self { guard, limits, places, superseded: CancellationToken::new() }
+    }
 }
 
 /// Where connections come from.
@@ -82,21 +97,27 @@ impl<A: App> Server<A> {
         for denial in Denial::ALL {
             metrics.count_denied(denial.label(), 0);
         }
-        let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self {
-            app,
-            guard: ArcSwap::from_pointee(guard),
-            limits,
-            places,
-            metrics,
-            audit,
-            clock,
-        }
+        let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
+        Self { app, rules, metrics, audit, clock }
     }
 
     /// Gives what answers.
     pub const fn app(&self) -> &A {
         &self.app
+    }
+
+    /// Gives what is counted.
+    pub const fn metrics(&self) -> &ListenerMetrics<A::Endpoint> {
+        &self.metrics
+    }
+
+    /// Takes other rules; if they differ, whoever came in under the old ones has to come again.
+    pub fn configure(&self, guard: &Guard, limits: &Limits) {
+        let rules = self.rules.load();
+        if rules.guard != *guard || rules.limits != *limits {
+            self.rules.store(Arc::new(Rules::new(guard.clone(), limits.clone())));
+            rules.superseded.cancel();
+        }
     }
 
     /// Accepts until `stop`; connections live on in `tracker` until they have been answered.
@@ -107,20 +128,23 @@ impl<A: App> Server<A> {
         stop: CancellationToken,
     ) {
         loop {
+            let rules = self.rules.load_full();
             // A place first: what is not accepted costs nothing here.
             let accepted = async {
-                let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+                let place = Arc::clone(&rules.places).acquire_owned().await.ok()?;
                 Some((place, accept(&socket).await))
             };
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                () = rules.superseded.cancelled() => continue,
                 accepted = accepted => accepted,
             };
             match accepted {
                 None => return,
                 Some((place, Ok((stream, peer)))) => {
-                    self.admit(stream, peer, place, &tracker, &stop);
+                    let visit = Visit { peer, rules, stop: stop.clone(), _place: place };
+                    self.admit(stream, visit, &tracker);
                 }
                 Some((_, Err(error))) => self.accept_failed(&error).await,
             }
@@ -140,37 +164,28 @@ impl<A: App> Server<A> {
         tokio::time::sleep(EXHAUSTED).await;
     }
 
-    fn admit(
-        self: &Arc<Self>,
-        stream: Stream,
-        peer: Peer,
-        place: OwnedSemaphorePermit,
-        tracker: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        self.audit.connected(peer);
-        let (server, stop) = (Arc::clone(self), stop.clone());
+    fn admit(self: &Arc<Self>, stream: Stream, visit: Visit, tracker: &TaskTracker) {
+        self.audit.connected(visit.peer);
+        let server = Arc::clone(self);
         tracker.spawn(async move {
-            server.metrics.connections.inc();
-            let _gone = scopeguard(&server.metrics.connections);
+            let _counted = Counted::new(&server.metrics.connections);
             match stream {
-                Stream::Unix(stream) => server.converse(stream, peer, &stop).await,
-                Stream::Tcp(stream) => server.converse(stream, peer, &stop).await,
+                Stream::Unix(stream) => server.converse(stream, &visit).await,
+                Stream::Tcp(stream) => server.converse(stream, &visit).await,
             }
-            drop(place);
         });
     }
 
-    async fn converse<S>(&self, stream: S, peer: Peer, stop: &CancellationToken)
+    async fn converse<S>(&self, stream: S, visit: &Visit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let busy = Busy::default();
-        let stream = Paced::new(stream, self.limits.clone(), busy.clone());
+        let stream = Paced::new(stream, visit.rules.limits.clone(), busy.clone());
         let service = service_fn(|request| {
             let work = busy.work();
             async move {
-                let response = self.handle(request, peer).await;
+                let response = self.handle(request, visit).await;
                 drop(work);
                 Ok::<_, Infallible>(response)
             }
@@ -182,26 +197,27 @@ impl<A: App> Server<A> {
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
+        // How a client leaves is its own affair.
         tokio::select! {
-            // How a client leaves is its own affair.
             _left = connection.as_mut() => return,
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = visit.rules.superseded.cancelled() => return,
+            () = visit.stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         let _left = connection.await;
     }
 
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
         let began = self.clock.tick();
         let (parts, body) = request.into_parts();
         let endpoint = self.app.endpoint(&parts);
         let may_close = has_body(&parts);
-        let mut response = match guard::check(&self.guard.load(), peer, &parts) {
+        let mut response = match guard::check(&visit.rules.guard, visit.peer, &parts) {
             Ok(()) => {
                 self.app
                     .answer(endpoint, Request::from_parts(parts, body))
                     .await
             }
-            Err(denial) => self.deny(denial, peer),
+            Err(denial) => self.deny(denial, visit.peer),
         };
         if may_close && response.status().as_u16() >= 400 {
             // What is left of a body is never read, let alone taken for a request (fault 141).
@@ -258,13 +274,26 @@ fn has_body(request: &Parts) -> bool {
         || request.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// Counts a connection down when its task ends, in whatever way.
-fn scopeguard(connections: &prometheus::IntGauge) -> impl Drop + use<> {
-    struct Gone(prometheus::IntGauge);
-    impl Drop for Gone {
-        fn drop(&mut self) {
-            self.0.dec();
-        }
+/// One connection: who came, and under which rules.
+struct Visit {
+    peer: Peer,
+    rules: Arc<Rules>,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Counts a connection for as long as its task lives, however that ends.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(connections: &IntGauge) -> Self {
+        connections.inc();
+        Self(connections.clone())
     }
-    Gone(connections.clone())
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }

@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::{
+    local::guard::Denial,
     okta::classify::Reason,
     token::{policy::Trigger, timing::Wall},
 };
@@ -383,6 +384,20 @@ impl<E: Endpoint> ListenerMetrics<E> {
                 .with_label_values(&[listener, endpoint, label])
         };
         cell.get_or_init(counter).inc();
+    }
+
+    /// Tells how many requests have been answered.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        let cells = self.endpoints.iter().flat_map(|endpoint| &endpoint.codes);
+        cells.filter_map(OnceLock::get).map(IntCounter::get).sum()
+    }
+
+    /// Tells how many requests have been refused.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        let reasons = Denial::ALL.iter().map(|denial| denial.label());
+        reasons.map(|label| self.denied.with_label_values(&[self.name.as_str(), label]).get()).sum()
     }
 
     /// Lets a refusal for this reason exist at zero, or counts one.

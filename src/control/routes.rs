@@ -1,0 +1,219 @@
+//! The daemon's end of the control socket.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, StatusCode, request::Parts};
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::status::{Credential, LastError, Listener, RefreshAnswer, State, Status};
+use crate::{
+    local::{
+        credentials::{Credentials, Member},
+        problem::{Body, Kind, Problem, answer},
+        query::{self, Parameter},
+        routes::{LocalApi, allow},
+        server::{App, Server},
+    },
+    process::clock::Clock,
+    telemetry::metrics::Endpoint as EndpointLabel,
+    token::{
+        handle::{Handle, Refreshed},
+        timing::Tick,
+    },
+};
+
+/// Names the endpoints of the control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `GET /v1/status`
+    Status,
+    /// `POST /v1/refresh`
+    Refresh,
+    /// Any other path.
+    Other,
+}
+
+impl EndpointLabel for Endpoint {
+    const ALL: &'static [Self] = &[Self::Status, Self::Refresh, Self::Other];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Refresh => "refresh",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The listeners that are open now.
+pub type Roster = ArcSwap<Vec<Open>>;
+
+/// Names one open listener.
+#[derive(Clone)]
+pub struct Open {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its addresses as they were bound.
+    pub addresses: Vec<String>,
+    /// What serves there.
+    pub server: Arc<Server<LocalApi>>,
+}
+
+/// Answers operators.
+pub struct Control {
+    credentials: Arc<Credentials>,
+    roster: Arc<Roster>,
+    clock: Arc<dyn Clock>,
+    started: Tick,
+    stop: CancellationToken,
+}
+
+impl Control {
+    /// Makes the app; a stop of the daemon ends its waits.
+    #[must_use]
+    pub fn new(
+        credentials: Arc<Credentials>,
+        roster: Arc<Roster>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Self {
+        let started = clock.tick();
+        Self { credentials, roster, clock, started, stop }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime: self.clock.tick().since(self.started).as_secs(),
+            ready: self.credentials.are_ready(),
+            credentials: self.credentials.all().values().map(credential).collect(),
+            listeners: self.roster.load().iter().map(listener).collect(),
+        }
+    }
+
+    async fn refresh(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let query = query::parse(request.uri().query(), &[Parameter::Credential])?;
+        let mut answers = Vec::new();
+        for handle in self.chosen(query.credential.as_deref())? {
+            let refreshed = tokio::select! {
+                () = self.stop.cancelled() => Refreshed::Failed,
+                refreshed = handle.refresh() => refreshed,
+            };
+            answers.push(refresh_answer(&handle, refreshed));
+        }
+        Ok(json(&answers))
+    }
+
+    fn chosen(&self, name: Option<&str>) -> Result<Vec<Handle>, Problem> {
+        let Some(name) = name else {
+            return Ok(self.credentials.all().values().map(|m| m.handle.clone()).collect());
+        };
+        let handle = self.credentials.find(name);
+        handle
+            .map(|handle| vec![handle])
+            .ok_or_else(|| Kind::NotFound.because("no such credential is configured"))
+    }
+}
+
+impl App for Control {
+    type Endpoint = Endpoint;
+
+    fn endpoint(&self, request: &Parts) -> Endpoint {
+        match request.uri.path() {
+            "/v1/status" => Endpoint::Status,
+            "/v1/refresh" => Endpoint::Refresh,
+            _ => Endpoint::Other,
+        }
+    }
+
+    async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+        let answer = match endpoint {
+            Endpoint::Status => allow(&request, "GET").map(|()| json(&self.status())),
+            Endpoint::Refresh => match allow(&request, "POST") {
+                Ok(()) => self.refresh(&request).await,
+                Err(problem) => Err(problem),
+            },
+            Endpoint::Other => Err(Kind::NotFound.because("there are /v1/status and /v1/refresh")),
+        };
+        answer.unwrap_or_else(Problem::into_response)
+    }
+}
+
+fn json(value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    answer(StatusCode::OK, "application/json", body.into())
+}
+
+fn credential(member: &Member) -> Credential {
+    let handle = &member.handle;
+    let (tick, wall) = handle.now();
+    let state = handle.state();
+    let current = handle.current();
+    let published = current.as_ref().map(|(published, _)| published);
+    Credential {
+        name: handle.name().to_owned(),
+        team_name: member.team_name.clone(),
+        required: member.required,
+        state: match (&current, &state.failing, &state.key_id) {
+            (Some(_), None, _) => State::Valid,
+            (Some(_), Some(_), _) => State::Failing,
+            (None, _, Some(_)) => State::NoToken,
+            (None, _, None) => State::NoKey,
+        },
+        token_id: published.map(|published| published.token_id().to_owned()),
+        expires_at: published.map(|published| published.expires_at().to_string()),
+        expires_in: current.as_ref().map(|(_, left)| left.as_secs()),
+        lifetime: published.map(|published| published.lease().lifetime().as_secs()),
+        next_refresh_in: state.next_refresh.map(|next| next.since(tick).as_secs()),
+        key_age: state.key_id.as_ref().map(|_| wall.since(state.key_since).as_secs()),
+        key_id: state.key_id.clone(),
+        candidate_key_id: state.candidate_key_id.clone(),
+        key_trouble: state.key_trouble.clone(),
+        last_error: state.failing.map(|failing| LastError {
+            reason: failing.reason.label().to_owned(),
+            problem: failing.reason.to_string(),
+            at: failing.at.to_string(),
+            times: failing.times,
+        }),
+    }
+}
+
+fn listener(open: &Open) -> Listener {
+    let metrics = open.server.metrics();
+    Listener {
+        name: open.name.clone(),
+        addresses: open.addresses.clone(),
+        connections: u64::try_from(metrics.connections.get()).unwrap_or(0),
+        requests: metrics.requests(),
+        denied: metrics.denied(),
+    }
+}
+
+fn refresh_answer(handle: &Handle, refreshed: Refreshed) -> RefreshAnswer {
+    let mut answer = RefreshAnswer {
+        credential: handle.name().to_owned(),
+        token_id: None,
+        expires_in: None,
+        problem: None,
+    };
+    match refreshed {
+        Refreshed::New(token) => {
+            let (tick, wall) = handle.now();
+            answer.token_id = Some(token.token_id().to_owned());
+            answer.expires_in = Some(token.remaining(tick, wall).as_secs());
+        }
+        Refreshed::Throttled(_) => {
+            answer.problem = Some("a token was asked for less than a second ago".to_owned());
+        }
+        Refreshed::Failed => answer.problem = Some(handle.state().trouble()),
+    }
+    answer
+}

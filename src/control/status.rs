@@ -1,0 +1,108 @@
+//! The state of the daemon as `bearerd status` shows it; holds no secret.
+
+use serde::{Deserialize, Serialize};
+
+/// Tells how the whole daemon stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Whole seconds since it started.
+    pub uptime: u64,
+    /// Whether every required credential has a valid token.
+    pub ready: bool,
+    /// The credentials, by name.
+    pub credentials: Vec<Credential>,
+    /// The listeners, by name.
+    pub listeners: Vec<Listener>,
+}
+
+/// Tells how one credential stands; times in whole seconds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Credential {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its team.
+    pub team_name: String,
+    /// Whether readiness needs it.
+    pub required: bool,
+    /// One word for people.
+    pub state: State,
+    /// Fingerprint of the token that is served.
+    pub token_id: Option<String>,
+    /// RFC 3339, by the issuer's clock.
+    pub expires_at: Option<String>,
+    /// Life that is left.
+    pub expires_in: Option<u64>,
+    /// Whole life.
+    pub lifetime: Option<u64>,
+    /// Until the next mint.
+    pub next_refresh_in: Option<u64>,
+    /// Id of the key in use.
+    pub key_id: Option<String>,
+    /// How long it has been in use.
+    pub key_age: Option<u64>,
+    /// Id of a newer key that has not minted yet.
+    pub candidate_key_id: Option<String>,
+    /// What is wrong with the key's file.
+    pub key_trouble: Option<String>,
+    /// The failures since the last success.
+    pub last_error: Option<LastError>,
+}
+
+/// Names the states of a credential.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A valid token, and all is well.
+    Valid,
+    /// A valid token that could not be renewed.
+    Failing,
+    /// No valid token.
+    NoToken,
+    /// No key that could be read.
+    NoKey,
+}
+
+/// Tells of the failures since the last success.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LastError {
+    /// The label of the metric.
+    pub reason: String,
+    /// For people.
+    pub problem: String,
+    /// RFC 3339, by our clock.
+    pub at: String,
+    /// How many in a row.
+    pub times: u32,
+}
+
+/// Tells how one listener stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Open connections.
+    pub connections: u64,
+    /// Requests answered since the start.
+    pub requests: u64,
+    /// Requests refused since the start.
+    pub denied: u64,
+}
+
+/// Answers `refresh` for one credential.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RefreshAnswer {
+    /// Name of the credential.
+    pub credential: String,
+    /// Fingerprint of the new token.
+    pub token_id: Option<String>,
+    /// Life that is left.
+    pub expires_in: Option<u64>,
+    /// Why there is none.
+    pub problem: Option<String>,
+}
