@@ -1,1 +1,5 @@
-//! The process.
+//! The process and what it shares with its neighbours: memory, files, directories.
+
+pub mod owned_file;
+pub mod secret;
+pub mod trusted_dir;

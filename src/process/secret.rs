@@ -1,0 +1,119 @@
+//! Bytes that must not outlive their use: wiped on drop, printed never.
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Holds secret bytes in one fixed box that is wiped on drop.
+///
+/// It has no `Debug`, `Display`, `Clone` or `Serialize` (fault 226), and never grows, so that no
+/// reallocation leaves a copy behind (fault 236).
+pub struct Secret(Zeroizing<Box<[u8]>>);
+
+impl Secret {
+    /// Takes over a box; its bytes do not move.
+    #[must_use]
+    pub fn from_boxed(bytes: Box<[u8]>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Copies bytes whose owner wipes the original.
+    #[must_use]
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        Self::from_boxed(bytes.into())
+    }
+
+    /// Lends the bytes, for as short as may be.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Tells the number of bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether there is no byte at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Compares with bytes of a stranger; its time depends on the lengths only.
+    #[must_use]
+    pub fn matches(&self, claimed: &[u8]) -> bool {
+        self.expose().ct_eq(claimed).into()
+    }
+}
+
+impl From<Vec<u8>> for Secret {
+    /// Takes over the bytes; where that needs a copy, the original is wiped.
+    fn from(mut bytes: Vec<u8>) -> Self {
+        if bytes.len() == bytes.capacity() {
+            return Self::from_boxed(bytes.into_boxed_slice());
+        }
+        let secret = Self::copy_of(&bytes);
+        bytes.zeroize();
+        secret
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.expose())
+    }
+}
+
+impl Eq for Secret {}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Display};
+
+    use static_assertions::assert_not_impl_any;
+
+    use super::*;
+
+    // faults 226 and 242
+    assert_not_impl_any!(Secret: Debug, Display, Clone, Copy, serde::Serialize, AsRef<[u8]>);
+    assert_not_impl_any!(Secret: std::ops::Deref, Into<Vec<u8>>, Into<String>);
+
+    #[test]
+    fn keeps_what_it_was_given() {
+        let mut roomy = Vec::with_capacity(64);
+        roomy.extend_from_slice(b"s3cret");
+        for secret in [
+            Secret::from(roomy),
+            Secret::from(b"s3cret".to_vec()),
+            Secret::copy_of(b"s3cret"),
+            Secret::from_boxed(b"s3cret".to_vec().into_boxed_slice()),
+        ] {
+            assert_eq!(secret.expose(), b"s3cret");
+            assert_eq!(secret.len(), 6);
+            assert!(!secret.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_exact_vector_does_not_move() {
+        let exact = b"0123456789abcdef".to_vec().into_boxed_slice().into_vec();
+        let address = exact.as_ptr();
+        assert_eq!(Secret::from(exact).expose().as_ptr(), address);
+    }
+
+    #[test]
+    fn equality_looks_at_every_byte_and_the_length() {
+        let secret = Secret::copy_of(b"abc");
+        for (claimed, same) in [
+            (&b"abc"[..], true),
+            (b"abd", false),
+            (b"xbc", false),
+            (b"ab", false),
+            (b"abcd", false),
+        ] {
+            assert_eq!(secret.matches(claimed), same);
+            assert_eq!(secret == Secret::copy_of(claimed), same);
+        }
+    }
+}
