@@ -1,1 +1,14 @@
-//! The API key.
+//! The API key: read with care, compared by fingerprint, watched for a successor.
+
+pub mod api_key;
+pub mod feed;
+pub mod file;
+mod fingerprint;
+mod grammar;
+pub mod refused;
+mod watch;
+
+pub use api_key::ApiKey;
+pub use feed::{KeyFeed, KeyNews};
+pub use file::{KeyError, KeyReading, KeyWarning};
+pub use fingerprint::Fingerprint;
