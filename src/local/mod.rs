@@ -1,0 +1,3 @@
+//! The listeners of the local API.
+
+pub mod bind;
