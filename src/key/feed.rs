@@ -401,6 +401,22 @@ mod tests {
         unreachable!("no news in ten seconds");
     }
 
+    #[tokio::test]
+    async fn a_new_watch_is_followed_by_a_look_even_if_nothing_changed() {
+        let (_home, path) = home();
+        put(&path, "one");
+        let mut feed = feed(&path);
+        assert_eq!(news(&mut feed).await, "one");
+        let source = KeySource::File(path);
+        assert!(feed.weigh(Some(Look::take(&source, false, None))).is_none());
+        assert!(matches!(feed.stage, Stage::Due(_)));
+        assert!(
+            feed.weigh(Some(Look::take(&source, false, feed.watcher.trail())))
+                .is_none()
+        );
+        assert!(matches!(feed.stage, Stage::Idle));
+    }
+
     fn trouble() -> Seen {
         Seen::Trouble(KeyError::Unsettled {
             path: PathBuf::new(),

@@ -654,6 +654,11 @@ mod tests {
                 if let Ok(bound) = bind_unix(&path, &PLAIN) {
                     use std::sync::atomic::Ordering::SeqCst;
                     assert_eq!(holders.fetch_add(1, SeqCst), 0);
+                    let Claim { spot, lock } = &bound.guard.claim;
+                    assert!(
+                        spot.is_still(&spot.beside("lock"), lock),
+                        "a lock that has no name"
+                    );
                     UnixStream::connect(&path).unwrap();
                     holders.fetch_sub(1, SeqCst);
                     drop(bound);
