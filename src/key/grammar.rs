@@ -277,6 +277,19 @@ mod tests {
         assert_eq!(ours(text), Ok(vec![("k".to_owned(), expected)]));
     }
 
+    // fault 236
+    #[test]
+    fn a_text_has_room_for_all_that_may_come() {
+        let input = format!(r#"{{"k":"{}"}}"#, "x".repeat(1000));
+        let mut capacity = 0;
+        read_object::<Malformed>(&input, |_, value, _| {
+            capacity = value.capacity();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(capacity, input.len() - r#"{"k":""#.len());
+    }
+
     #[test]
     fn the_line_is_where_it_stops_making_sense() {
         for (text, line) in [
