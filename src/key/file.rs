@@ -7,7 +7,8 @@ use crate::{
     config::model::KeySource,
     process::{
         owned_file::{Access, Contents, FileError, read_file},
-        trusted_dir::{Identity, PathError, Trail, TrustedDir},
+        path_error::PathError,
+        trusted_dir::{Identity, Trail, TrustedDir},
     },
 };
 
@@ -328,7 +329,7 @@ mod tests {
     #[test]
     fn a_mounted_secret_is_read() {
         let mount = mounted_secret(1);
-        if crate::process::trusted_dir::our_uid() == 0 {
+        if crate::process::path_error::our_uid() == 0 {
             set_permissions(mount.path(), PermissionsExt::from_mode(0o1777)).unwrap();
         }
         let key = read(&KeySource::Directory(mount.path().into()), false)

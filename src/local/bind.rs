@@ -15,7 +15,7 @@ use rustix::{
 use tokio::net::TcpListener;
 
 pub use self::unix::{BoundUnix, SocketGuard, bind_unix};
-use crate::process::trusted_dir::PathError;
+use crate::process::path_error::PathError;
 
 /// Connections that may wait to be accepted, as far as `net.core.somaxconn` allows.
 const BACKLOG: i32 = 1024;

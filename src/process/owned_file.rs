@@ -11,7 +11,10 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use super::trusted_dir::{Opened, PathError, Trail, TrustedDir, check_owner, permissions};
+use super::{
+    path_error::{PathError, check_owner, permissions},
+    trusted_dir::{Opened, Trail, TrustedDir},
+};
 
 /// Most bytes that a file of ours may hold.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -184,7 +187,7 @@ mod tests {
 
     use tempfile::{TempDir, tempdir};
 
-    use super::{super::trusted_dir::our_uid, *};
+    use super::{super::path_error::our_uid, *};
 
     fn home(content: &[u8], mode: u32) -> (TempDir, PathBuf) {
         let home = tempdir().unwrap();

@@ -26,8 +26,9 @@ use tokio::net::UnixListener;
 use super::{BACKLOG, BindError, stream_socket};
 use crate::{
     config::model::SocketFile,
-    process::trusted_dir::{
-        Identity, PathError, TrustedDir, check_owner, others_may_write, our_uid, permissions,
+    process::{
+        path_error::{PathError, check_owner, others_may_write, our_uid, permissions},
+        trusted_dir::{Identity, TrustedDir},
     },
 };
 
