@@ -33,17 +33,12 @@ impl ApiKey {
         fields.into_key()
     }
 
-    /// Makes a key of its parts, each the content of a file with perhaps one line end at its end.
+    /// Makes a key of its parts.
     ///
     /// # Errors
     ///
     /// The first flaw found, which never quotes the input.
-    pub fn from_parts(id: &[u8], secret: &[u8], team_name: Option<&[u8]>) -> Result<Self, Flaw> {
-        let team_name = team_name.map(without_line_end).transpose()?;
-        Self::new(without_line_end(id)?, without_line_end(secret)?, team_name)
-    }
-
-    fn new(id: &str, secret: &str, team_name: Option<&str>) -> Result<Self, Flaw> {
+    pub fn new(id: &str, secret: &str, team_name: Option<&str>) -> Result<Self, Flaw> {
         if !is_key_id(id) {
             return Err(Flaw::Id);
         }
@@ -95,6 +90,19 @@ impl ApiKey {
                 .chain(team_name),
         )
     }
+}
+
+/// Reads the text of a file that holds one part of a key; one line end at its end is not part of it.
+///
+/// # Errors
+///
+/// When there is nothing, or no UTF-8 text.
+pub(super) fn read_part(bytes: &[u8]) -> Result<&str, Flaw> {
+    let text = as_text(bytes)?;
+    Ok(text
+        .strip_suffix("\r\n")
+        .or_else(|| text.strip_suffix('\n'))
+        .unwrap_or(text))
 }
 
 /// Says what is wrong with a key's content, as the end of a sentence, quoting nothing.
@@ -204,14 +212,6 @@ fn as_text(bytes: &[u8]) -> Result<&str, Flaw> {
     std::str::from_utf8(bytes).map_err(|_| Flaw::NotUtf8)
 }
 
-fn without_line_end(bytes: &[u8]) -> Result<&str, Flaw> {
-    let text = as_text(bytes)?;
-    Ok(text
-        .strip_suffix("\r\n")
-        .or_else(|| text.strip_suffix('\n'))
-        .unwrap_or(text))
-}
-
 /// Tells whether `id` is a UUID of version 1 to 5, as the issuer's own description has it.
 fn is_key_id(id: &str) -> bool {
     let fits = |(at, byte): (usize, u8)| match at {
@@ -225,4 +225,172 @@ fn is_key_id(id: &str) -> bool {
 
 fn is_printable(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Display};
+
+    use static_assertions::assert_not_impl_any;
+
+    use super::*;
+
+    // faults 226 and 242
+    assert_not_impl_any!(ApiKey: Debug, Display, Clone, serde::Serialize);
+
+    const ID: &str = "0a1b2c3d-0000-4000-8000-00000000aBcD";
+
+    fn json(secret: &str) -> String {
+        format!(r#"{{"key_id": "{ID}", "key_secret": "{secret}"}}"#)
+    }
+
+    fn flaw(bytes: impl AsRef<[u8]>) -> Option<Flaw> {
+        ApiKey::from_json(bytes.as_ref()).err()
+    }
+
+    #[test]
+    fn a_key_is_read_with_and_without_its_team() {
+        let key = ApiKey::from_json(json("s3+/=").as_bytes()).ok().unwrap();
+        assert_eq!(
+            (key.id(), key.expose_secret(), key.team_name()),
+            (ID, "s3+/=", None)
+        );
+        let text = format!(r#"{{"team_name":"acme","key_secret":"\u002B\/","key_id":"{ID}"}}"#);
+        let key = ApiKey::from_json(text.as_bytes()).ok().unwrap();
+        assert_eq!((key.expose_secret(), key.team_name()), ("+/", Some("acme")));
+        assert_eq!(key.secret().expose(), b"+/");
+    }
+
+    // fault 79
+    #[test]
+    fn every_prefix_is_refused() {
+        let text = json("secret");
+        for length in 0..text.len() {
+            assert!(flaw(&text[..length]).is_some(), "{length}");
+        }
+        assert_eq!(flaw(text), None);
+        assert_eq!(flaw(" \r\n\t"), Some(Flaw::Empty));
+    }
+
+    // fault 90
+    #[test]
+    fn the_grammar_is_strict() {
+        let good = json("secret");
+        let extended = |with: &str| good.replace('}', with);
+        let table: [(String, Option<Flaw>); 12] = [
+            (format!("{good}\n"), None),
+            (good.replace(", ", ",\r\n"), None),
+            (format!("\u{feff}{good}"), Some(Flaw::ByteOrderMark)),
+            (format!("{good}\0"), Some(Flaw::Malformed { line: 1 })),
+            (format!("\n{good}{good}"), Some(Flaw::Malformed { line: 2 })),
+            (json("se\0cret"), Some(Flaw::Malformed { line: 1 })),
+            (json("se\\u0000cret"), Some(Flaw::Secret)),
+            (json("line\\nline"), Some(Flaw::Secret)),
+            (
+                extended(r#","team_name":null}"#),
+                Some(Flaw::Malformed { line: 1 }),
+            ),
+            (
+                extended(",\n\"team\":\"x\"}"),
+                Some(Flaw::Unknown { line: 2 }),
+            ),
+            (
+                extended(r#","key_secret":"secret"}"#),
+                Some(Flaw::Duplicate {
+                    field: "key_secret",
+                }),
+            ),
+            (
+                good.replace("key_id", "Key_id"),
+                Some(Flaw::Unknown { line: 1 }),
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(flaw(&text), expected, "{text:?}");
+        }
+        assert_eq!(flaw(b"{\"key_id\":\"\xff\"}"), Some(Flaw::NotUtf8));
+        assert_eq!(flaw("{}"), Some(Flaw::Lacking { field: "key_id" }));
+        let lacking = format!(r#"{{"key_id":"{ID}"}}"#);
+        assert_eq!(
+            flaw(lacking),
+            Some(Flaw::Lacking {
+                field: "key_secret"
+            })
+        );
+    }
+
+    #[test]
+    fn secrets_have_1_to_512_printable_characters() {
+        for (secret, expected) in [
+            (String::new(), Some(Flaw::Secret)),
+            ("x".into(), None),
+            ("é".repeat(512), None),
+            ("x".repeat(513), Some(Flaw::Secret)),
+            ("\u{7f}".into(), Some(Flaw::Secret)),
+            ("\u{85}".into(), Some(Flaw::Secret)),
+        ] {
+            assert_eq!(flaw(json(&secret)), expected, "{secret:?}");
+        }
+        assert_eq!(ApiKey::new(ID, "x", Some("")).err(), Some(Flaw::Team));
+    }
+
+    #[test]
+    fn ids_are_uuids_of_versions_1_to_5() {
+        assert!(is_key_id(ID));
+        for wrong in [
+            "",
+            "0a1b2c3d-0000-4000-8000-00000000abc",
+            "0a1b2c3d-0000-4000-8000-00000000abcde",
+            "0a1b2c3d-0000-0000-8000-00000000abcd",
+            "0a1b2c3d-0000-6000-8000-00000000abcd",
+            "0a1b2c3d-0000-4000-7000-00000000abcd",
+            "0a1b2c3d-0000-4000-c000-00000000abcd",
+            "0a1b2c3d00000-4000-8000-00000000abcd",
+            "ga1b2c3d-0000-4000-8000-00000000abcd",
+            "é1b2c3d-0000-4000-8000-00000000abcd",
+        ] {
+            assert!(!is_key_id(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn one_line_end_is_not_part_of_a_file() {
+        for (file, text) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            (" a", " a"),
+        ] {
+            assert_eq!(read_part(file.as_bytes()), Ok(text));
+        }
+        assert_eq!(read_part(b"\n"), Err(Flaw::Empty));
+    }
+
+    #[test]
+    fn every_part_counts_for_the_fingerprint() {
+        let of = |secret, team| ApiKey::new(ID, secret, team).ok().unwrap().fingerprint();
+        assert_eq!(of("s", Some("t")), of("s", Some("t")));
+        let other_id = ApiKey::new(&ID.replace('a', "b"), "s", None)
+            .ok()
+            .unwrap()
+            .fingerprint();
+        for other in [of("s", Some("t")), of("x", None), other_id] {
+            assert_ne!(of("s", None), other);
+        }
+    }
+
+    // promise 2: no sentence carries what was read
+    #[test]
+    fn flaws_quote_nothing() {
+        let marker = "hunter2";
+        for text in [
+            marker.to_owned(),
+            format!(r#"{{"{marker}":"x"}}"#),
+            format!(r#"{{"key_id":"{marker}","key_secret":"{marker}"}}"#),
+            json(&format!("{marker}\\n")),
+        ] {
+            assert!(!flaw(text).unwrap().to_string().contains(marker));
+        }
+    }
 }

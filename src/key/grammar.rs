@@ -202,7 +202,7 @@ mod tests {
 
     /// Pieces of JSON, whole and broken, so that random texts come near to objects.
     fn fragment() -> impl Strategy<Value = String> {
-        let pieces = [
+        const PIECES: &[&str] = &[
             "{",
             "}",
             "{",
@@ -239,7 +239,7 @@ mod tests {
             "\u{feff}",
         ];
         prop_oneof![
-            proptest::sample::select(&pieces[..]).prop_map(str::to_owned),
+            proptest::sample::select(PIECES).prop_map(str::to_owned),
             ".{0,2}"
         ]
     }
@@ -275,6 +275,19 @@ mod tests {
         let text = r#"{"k":"\"\\\/\b\f\n\r\t\u002B\u00e9\ud83d\ude00"}"#;
         let expected = "\"\\/\u{8}\u{c}\n\r\t+é😀".to_owned();
         assert_eq!(ours(text), Ok(vec![("k".to_owned(), expected)]));
+    }
+
+    // fault 236
+    #[test]
+    fn a_text_has_room_for_all_that_may_come() {
+        let input = format!(r#"{{"k":"{}"}}"#, "x".repeat(1000));
+        let mut capacity = 0;
+        read_object::<Malformed>(&input, |_, value, _| {
+            capacity = value.capacity();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(capacity, input.len() - r#"{"k":""#.len());
     }
 
     #[test]

@@ -2,15 +2,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::process::fingerprint::Fingerprint;
-use crate::token::timing::Tick;
+use crate::{process::fingerprint::Fingerprint, token::timing::Tick};
 
 /// Time for which refused content is not new.
 const MEMORY: Duration = Duration::from_secs(15 * 60);
-/// Least distance of two new keys that are tried.
-const TRY_INTERVAL: Duration = Duration::from_secs(5);
-/// As many as can be tried within the time: none is forgotten early.
-const MOST: usize = (MEMORY.as_secs() / TRY_INTERVAL.as_secs()) as usize;
+/// As many as can be tried within that time, one in 5 s: none is forgotten early.
+const MOST: usize = 180;
 
 /// Remembers which contents were refused in the last 15 minutes; bounded.
 #[derive(Clone, Debug, Default)]
@@ -75,9 +72,9 @@ mod tests {
     fn at_the_highest_rate_of_tries_none_is_forgotten_early() {
         let mut refused = Refused::default();
         for number in 0..MOST {
-            refused.record(content(number), at(number as u64 * TRY_INTERVAL.as_secs()));
+            refused.record(content(number), at(number as u64 * 5));
         }
-        let last = at((MOST as u64 - 1) * TRY_INTERVAL.as_secs());
+        let last = at(MOST as u64 * 5 - 1);
         assert!((0..MOST).all(|number| refused.contains(content(number), last)));
     }
 

@@ -1,5 +1,6 @@
 //! The listeners: who may come in, and what is served there.
 
+pub mod bind;
 pub mod credentials;
 pub mod guard;
 pub mod paced;

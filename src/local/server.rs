@@ -72,7 +72,12 @@ struct Rules {
 impl Rules {
     fn new(guard: Guard, limits: Limits) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { guard, limits, places, superseded: CancellationToken::new() }
+        Self {
+            guard,
+            limits,
+            places,
+            superseded: CancellationToken::new(),
+        }
     }
 }
 
@@ -98,7 +103,13 @@ impl<A: App> Server<A> {
             metrics.count_denied(denial.label(), 0);
         }
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
-        Self { app, rules, metrics, audit, clock }
+        Self {
+            app,
+            rules,
+            metrics,
+            audit,
+            clock,
+        }
     }
 
     /// Gives what answers.
@@ -115,7 +126,8 @@ impl<A: App> Server<A> {
     pub fn configure(&self, guard: &Guard, limits: &Limits) {
         let rules = self.rules.load();
         if rules.guard != *guard || rules.limits != *limits {
-            self.rules.store(Arc::new(Rules::new(guard.clone(), limits.clone())));
+            self.rules
+                .store(Arc::new(Rules::new(guard.clone(), limits.clone())));
             rules.superseded.cancel();
         }
     }
@@ -143,7 +155,12 @@ impl<A: App> Server<A> {
             match accepted {
                 None => return,
                 Some((place, Ok((stream, peer)))) => {
-                    let visit = Visit { peer, rules, stop: stop.clone(), _place: place };
+                    let visit = Visit {
+                        peer,
+                        rules,
+                        stop: stop.clone(),
+                        _place: place,
+                    };
                     self.admit(stream, visit, &tracker);
                 }
                 Some((_, Err(error))) => self.accept_failed(&error).await,

@@ -1,9 +1,12 @@
-//! The process: its clocks, signals, files and confinement.
+//! The process and what it shares with its neighbours: clocks, signals, memory, files.
 
 pub mod clock;
 pub mod descriptors;
 pub mod fingerprint;
 pub mod harden;
 pub mod notify;
+pub mod owned_file;
+pub mod path_error;
 pub mod secret;
 pub mod signals;
+pub mod trusted_dir;

@@ -67,6 +67,50 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// Searches this process's memory, for tests of what is left of a secret.
+#[cfg(test)]
+pub(crate) mod memory {
+    use std::{
+        fs::{File, read_to_string},
+        os::unix::fs::FileExt,
+    };
+
+    use zeroize::Zeroizing;
+
+    /// Makes the inverse of a secret of letters, so that a test's own memory does not hold it.
+    pub(crate) fn inverted_secret(length: usize) -> Vec<u8> {
+        let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        let letters =
+            std::iter::successors(Some(42), next).map(|state| b'A' + (state >> 24) as u8 % 26);
+        letters.map(|letter| !letter).take(length).collect()
+    }
+
+    /// Counts the copies, in writable memory, of the bytes whose inverse is given.
+    pub(crate) fn copies(inverted: &[u8]) -> usize {
+        let maps = read_to_string("/proc/self/maps").unwrap();
+        let memory = File::open("/proc/self/mem").unwrap();
+        let writable = maps.lines().filter(|map| map.contains(" rw-p "));
+        writable.map(|map| copies_in(&memory, map, inverted)).sum()
+    }
+
+    fn copies_in(memory: &File, map: &str, inverted: &[u8]) -> usize {
+        let (start, end) = map.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        let mut bytes = Zeroizing::new(vec![0; usize::try_from(end - start).unwrap()]);
+        if memory.read_exact_at(&mut bytes, start).is_err() {
+            return 0;
+        }
+        // Inverted at once, so that this buffer is no copy for the next map; nor is it for its own.
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        let itself = bytes.as_ptr_range();
+        let addresses = (usize::try_from(start).unwrap()..).zip(bytes.windows(inverted.len()));
+        let outside = |at: &usize| !(itself.start.addr()..itself.end.addr()).contains(at);
+        addresses
+            .filter(|(at, window)| *window == inverted && outside(at))
+            .count()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::{Debug, Display};
@@ -100,6 +144,23 @@ mod tests {
         let exact = b"0123456789abcdef".to_vec().into_boxed_slice().into_vec();
         let address = exact.as_ptr();
         assert_eq!(Secret::from(exact).expose().as_ptr(), address);
+    }
+
+    // fault 236
+    #[test]
+    fn a_vector_with_room_leaves_no_copy() {
+        let inverted = memory::inverted_secret(64);
+        let mut roomy = Vec::with_capacity(1000);
+        roomy.extend(inverted.iter().map(|byte| !byte));
+        let secret = Secret::from(roomy);
+        let part = &inverted[24..56];
+        assert_eq!(
+            memory::copies(part),
+            1,
+            "the secret itself, so the search works"
+        );
+        drop(secret);
+        assert_eq!(memory::copies(part), 0);
     }
 
     #[test]

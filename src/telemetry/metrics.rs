@@ -397,7 +397,13 @@ impl<E: Endpoint> ListenerMetrics<E> {
     #[must_use]
     pub fn denied(&self) -> u64 {
         let reasons = Denial::ALL.iter().map(|denial| denial.label());
-        reasons.map(|label| self.denied.with_label_values(&[self.name.as_str(), label]).get()).sum()
+        reasons
+            .map(|label| {
+                self.denied
+                    .with_label_values(&[self.name.as_str(), label])
+                    .get()
+            })
+            .sum()
     }
 
     /// Lets a refusal for this reason exist at zero, or counts one.
