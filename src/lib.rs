@@ -1,5 +1,7 @@
 //! placeholder map
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod control;
 #[cfg(feature = "emulator")]

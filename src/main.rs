@@ -1,1 +1,8 @@
-fn main() {}
+//! `bearerd`: see the library's map.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bearerd::process::harden::harden();
+    bearerd::cli::main()
+}

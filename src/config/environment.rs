@@ -40,10 +40,7 @@ pub(super) fn pairs(
     environment: &[(OsString, OsString)],
     names: impl Fn(&str) -> Vec<String>,
 ) -> (Vec<Pair>, Vec<Finding>) {
-    let mut ours: Vec<_> = environment
-        .iter()
-        .filter(|(name, _)| is_ours(name))
-        .collect();
+    let mut ours: Vec<_> = environment.iter().filter(|(name, _)| is_ours(name)).collect();
     ours.sort();
     let (mut pairs, mut findings) = (Vec::<Pair>::new(), Vec::new());
     for (name, value) in ours {
@@ -90,17 +87,9 @@ fn pair(name: &OsStr, value: &OsStr, names: impl Fn(&str) -> Vec<String>) -> Res
     };
     let path = path_of(name, names);
     if path.len() > MAX_DEPTH || path.iter().any(String::is_empty) {
-        return Err(refuse(
-            "names no key",
-            "unset it; `__` stands between the parts of a key",
-        ));
+        return Err(refuse("names no key", "unset it; `__` stands between the parts of a key"));
     }
-    Ok(Pair {
-        name: shown,
-        is_flag: false,
-        path,
-        value: value.to_owned(),
-    })
+    Ok(Pair { name: shown, is_flag: false, path, value: value.to_owned() })
 }
 
 fn refusal(complaint: Complaint, variable: String) -> Finding {
@@ -112,9 +101,7 @@ fn path_of(name: &str, names: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     let mut path: Vec<String> = lower.split("__").map(str::to_owned).collect();
     if let [section, name, ..] = path.as_mut_slice()
         && NAMED.contains(&section.as_str())
-        && let Some(spelling) = names(section)
-            .into_iter()
-            .find(|it| it.eq_ignore_ascii_case(name))
+        && let Some(spelling) = names(section).into_iter().find(|it| it.eq_ignore_ascii_case(name))
     {
         *name = spelling;
     }
@@ -130,10 +117,7 @@ fn unique(earlier: &[Pair], pair: Pair) -> Result<Pair, Finding> {
         return Ok(pair);
     };
     let problem = format!("and {} set the same key", other.name);
-    Err(refusal(
-        Complaint::new(problem, "unset one of them"),
-        pair.name,
-    ))
+    Err(refusal(Complaint::new(problem, "unset one of them"), pair.name))
 }
 
 #[cfg(test)]
@@ -141,19 +125,14 @@ mod tests {
     use super::*;
 
     fn read(environment: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
-        let environment: Vec<_> = environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (pairs, findings) = pairs(&environment, |section| match section {
             "credentials" => vec!["Okta-Prod".into(), "Prod_EU".into()],
             _ => Vec::new(),
         });
         (
-            pairs
-                .iter()
-                .map(|pair| format!("{}={}", pair.path.join("."), pair.value))
-                .collect(),
+            pairs.iter().map(|pair| format!("{}={}", pair.path.join("."), pair.value)).collect(),
             findings.iter().map(ToString::to_string).collect(),
         )
     }
@@ -192,29 +171,17 @@ mod tests {
             "BEARERD_METRICS_PORT_9420_TCP_PROTO",
         ];
         for name in ignored {
-            assert_eq!(
-                read(&[(name, "tcp://10.0.0.1:8420")]),
-                (vec![], vec![]),
-                "{name}"
-            );
+            assert_eq!(read(&[(name, "tcp://10.0.0.1:8420")]), (vec![], vec![]), "{name}");
         }
-        for name in [
-            "BEARERD_PORTS",
-            "BEARERD_PORT_X_TCP",
-            "BEARERD_PORT__TCP",
-            "BEARERD_SOCKETS",
-        ] {
+        for name in ["BEARERD_PORTS", "BEARERD_PORT_X_TCP", "BEARERD_PORT__TCP", "BEARERD_SOCKETS"]
+        {
             assert_ne!(read(&[(name, "")]), (vec![], vec![]), "{name}");
         }
     }
 
     #[test]
     fn names_that_cannot_be_keys_are_refused_by_name() {
-        let (_, findings) = read(&[
-            ("BEARERD_", "x"),
-            ("BEARERD_A__", "x"),
-            ("BEARERD___A", "x"),
-        ]);
+        let (_, findings) = read(&[("BEARERD_", "x"), ("BEARERD_A__", "x"), ("BEARERD___A", "x")]);
         assert_eq!(findings.len(), 3);
         let deep = format!("BEARERD_{}", "A__".repeat(20_000) + "B");
         let (pairs, findings) = read(&[(&deep, "x")]);
@@ -224,21 +191,14 @@ mod tests {
 
     #[test]
     fn two_variables_for_one_key_are_refused() {
-        let (_, findings) = read(&[
-            ("BEARERD_OKTA__BASE_URL", "a"),
-            ("BEARERD_OKTA__base_url", "b"),
-        ]);
+        let (_, findings) =
+            read(&[("BEARERD_OKTA__BASE_URL", "a"), ("BEARERD_OKTA__base_url", "b")]);
         assert_eq!(
             findings,
             ["environment variable BEARERD_OKTA__base_url and \
               BEARERD_OKTA__BASE_URL set the same key; unset one of them"]
         );
-        assert_eq!(
-            read(&[("BEARERD_OKTA", "a"), ("BEARERD_OKTA__CA_FILE", "b")])
-                .1
-                .len(),
-            1
-        );
+        assert_eq!(read(&[("BEARERD_OKTA", "a"), ("BEARERD_OKTA__CA_FILE", "b")]).1.len(), 1);
     }
 
     // fault 257

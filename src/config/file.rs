@@ -35,10 +35,7 @@ fn check(metadata: &Metadata, our_gid: u32) -> Result<(), Complaint> {
         return Err(Complaint::new("is not a regular file", "name a file"));
     }
     if metadata.mode() & 0o002 != 0 {
-        return Err(Complaint::new(
-            "can be written by everybody",
-            "run chmod o-w on it",
-        ));
+        return Err(Complaint::new("can be written by everybody", "run chmod o-w on it"));
     }
     if metadata.mode() & 0o020 != 0 && metadata.gid() != 0 && metadata.gid() != our_gid {
         let problem = format!("can be written by group {}", metadata.gid());
@@ -49,20 +46,12 @@ fn check(metadata: &Metadata, our_gid: u32) -> Result<(), Complaint> {
 
 fn text(file: &File) -> Result<String, Complaint> {
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(&error))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Complaint::new(
-            "is longer than 64 KiB",
-            "keep only configuration in it",
-        ));
+        return Err(Complaint::new("is longer than 64 KiB", "keep only configuration in it"));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let before = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to());
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
         Complaint::new(format!("is not UTF-8 on line {line}"), "save it as UTF-8")
     })
@@ -73,10 +62,9 @@ fn unreadable(error: &io::Error) -> Complaint {
         io::ErrorKind::NotFound => {
             Complaint::new("does not exist", "name another file with --config")
         }
-        io::ErrorKind::PermissionDenied => Complaint::new(
-            "cannot be read by this user",
-            "run as another user, or chmod it",
-        ),
+        io::ErrorKind::PermissionDenied => {
+            Complaint::new("cannot be read by this user", "run as another user, or chmod it")
+        }
         kind => Complaint::new(format!("cannot be read: {kind}"), "look at the file"),
     }
 }
@@ -98,22 +86,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = file(dir.path(), content, mode);
         let gid = fs::metadata(&path).unwrap().gid();
-        let around = Surroundings {
-            gid,
-            ..Surroundings::default()
-        };
-        read(&path, &around)
-            .err()
-            .map(|complaint| complaint.problem.into_owned())
+        let around = Surroundings { gid, ..Surroundings::default() };
+        read(&path, &around).err().map(|complaint| complaint.problem.into_owned())
     }
 
     // fault 254
     #[test]
     fn a_file_that_others_can_write_is_refused_and_one_they_can_read_is_not() {
-        assert_eq!(
-            problem_of(b"", 0o646).as_deref(),
-            Some("can be written by everybody")
-        );
+        assert_eq!(problem_of(b"", 0o646).as_deref(), Some("can be written by everybody"));
         assert_eq!(problem_of(b"", 0o664), None, "our own group is us");
         assert_eq!(problem_of(b"", 0o644), None);
     }

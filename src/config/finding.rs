@@ -76,21 +76,12 @@ impl Complaint {
         problem: impl Into<Cow<'static, str>>,
         remedy: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+        Self { problem: problem.into(), remedy: remedy.into() }
     }
 
     /// Adds where and how bad.
     pub(super) fn at(self, severity: Severity, key: Option<String>, origin: Origin) -> Finding {
-        Finding {
-            severity,
-            key,
-            origin,
-            problem: self.problem,
-            remedy: self.remedy,
-        }
+        Finding { severity, key, origin, problem: self.problem, remedy: self.remedy }
     }
 }
 

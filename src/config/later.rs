@@ -65,9 +65,8 @@ pub(super) fn findings(entries: &[Entry]) -> Vec<Finding> {
 /// Cuts a key to the length of the pattern that it matches.
 fn matched(pattern: &str, key: &str) -> Option<String> {
     let mut parts = key.split('.');
-    let fits = pattern
-        .split('.')
-        .all(|want| parts.next().is_some_and(|part| want == "*" || want == part));
+    let fits =
+        pattern.split('.').all(|want| parts.next().is_some_and(|part| want == "*" || want == part));
     let length = pattern.split('.').count();
     fits.then(|| key.split('.').take(length).collect::<Vec<_>>().join("."))
 }
@@ -81,10 +80,7 @@ fn asked_for(when: When, entry: &Entry, entries: &[Entry]) -> Option<String> {
         When::ChangedOnTcp => {
             let listener = entry.key.rsplit_once('.')?.0;
             let is_bind = |it: &&Entry| it.key.strip_prefix(listener) == Some(".bind");
-            let on_tcp = entries
-                .iter()
-                .find(is_bind)
-                .is_some_and(|bind| begins(bind, "tcp:"));
+            let on_tcp = entries.iter().find(is_bind).is_some_and(|bind| begins(bind, "tcp:"));
             (changed && on_tcp).then(|| " on a TCP address".to_owned())
         }
     }

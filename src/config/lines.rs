@@ -29,9 +29,7 @@ impl Lines {
 
     /// Tells the line of a key, or of the nearest table around it.
     pub(super) fn of(&self, path: &[String]) -> Option<usize> {
-        (1..=path.len())
-            .rev()
-            .find_map(|length| self.0.get(path.get(..length)?).copied())
+        (1..=path.len()).rev().find_map(|length| self.0.get(path.get(..length)?).copied())
     }
 
     fn note(&mut self, path: Vec<String>, line: usize) {
@@ -81,11 +79,7 @@ fn statement_length(text: &str) -> usize {
 fn string_length(text: &str) -> usize {
     let quote = text.get(..1).unwrap_or_default();
     let long = quote.repeat(3);
-    let fence = if text.starts_with(&long) {
-        long.as_str()
-    } else {
-        quote
-    };
+    let fence = if text.starts_with(&long) { long.as_str() } else { quote };
     let mut at = fence.len();
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         if rest.starts_with(fence) {
@@ -168,16 +162,7 @@ inline = { deep = 1 }
 
     #[test]
     fn text_that_ends_in_the_middle_ends_the_search() {
-        for broken in [
-            "\"",
-            "a = \"\\",
-            "[",
-            "a = [\n\n",
-            "'''",
-            "é = \"é",
-            "=",
-            "a = '''\n''",
-        ] {
+        for broken in ["\"", "a = \"\\", "[", "a = [\n\n", "'''", "é = \"é", "=", "a = '''\n''"] {
             drop(Lines::of_toml(broken));
         }
     }

@@ -31,34 +31,15 @@ const VARIABLE: &str = "variable";
 pub(super) fn merge(sources: &Sources) -> Result<(Node, Vec<Finding>), Vec<Finding>> {
     let documents = documents(sources)?;
     let (mut pairs, findings) = environment::pairs(&sources.environment, |section| {
-        documents
-            .iter()
-            .flat_map(|document| document.names(section))
-            .collect()
+        documents.iter().flat_map(|document| document.names(section)).collect()
     });
     pairs.extend(sources.flags.iter().map(pair_of));
-    let figment = documents
-        .iter()
-        .fold(Figment::new(), |figment, it| figment.merge(it));
-    let figment = pairs
-        .iter()
-        .fold(figment, |figment, pair| figment.merge(pair));
+    let figment = documents.iter().fold(Figment::new(), |figment, it| figment.merge(it));
+    let figment = pairs.iter().fold(figment, |figment, pair| figment.merge(pair));
     // Nothing below ROOT means that no source sets any key.
-    let value = figment
-        .find_value(ROOT)
-        .unwrap_or_else(|_| Dict::new().into());
-    let lines = documents
-        .iter()
-        .map(|document| (&*document.path, &document.lines))
-        .collect();
-    Ok((
-        Planter {
-            figment: &figment,
-            lines,
-        }
-        .node(value, &mut Vec::new()),
-        findings,
-    ))
+    let value = figment.find_value(ROOT).unwrap_or_else(|_| Dict::new().into());
+    let lines = documents.iter().map(|document| (&*document.path, &document.lines)).collect();
+    Ok((Planter { figment: &figment, lines }.node(value, &mut Vec::new()), findings))
 }
 
 /// Reads a list of plain values as TOML spells it; `None` for other text.
@@ -67,12 +48,7 @@ pub(super) fn array_literal(text: &str, origin: &Origin) -> Option<Vec<Node>> {
     let Some(Value::Array(_, items)) = dict.remove("list").filter(|_| dict.is_empty()) else {
         return None;
     };
-    let node = |item| {
-        Some(Node {
-            shape: scalar(item)?,
-            origin: origin.clone(),
-        })
-    };
+    let node = |item| Some(Node { shape: scalar(item)?, origin: origin.clone() });
     items.into_iter().map(node).collect()
 }
 
@@ -86,26 +62,17 @@ struct Document {
 impl Document {
     fn read(path: &Path, around: &Surroundings) -> Result<Self, Finding> {
         let refuse = |complaint: Complaint, line| {
-            let origin = Origin::File {
-                path: path.into(),
-                line,
-            };
+            let origin = Origin::File { path: path.into(), line };
             complaint.at(Severity::Error, None, origin)
         };
         let text = file::read(path, around).map_err(|complaint| refuse(complaint, None))?;
-        let is_json = path
-            .extension()
-            .is_some_and(|it| it.eq_ignore_ascii_case("json"));
+        let is_json = path.extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
         let (parsed, lines) = match is_json {
             true => (json(&text), Lines::default()),
             false => (toml(&text), Lines::of_toml(&text)),
         };
         let values = parsed.map_err(|error| refuse(error.complaint, Some(error.line)))?;
-        Ok(Self {
-            path: path.into(),
-            values,
-            lines,
-        })
+        Ok(Self { path: path.into(), values, lines })
     }
 
     fn names(&self, section: &str) -> Vec<String> {
@@ -118,11 +85,8 @@ impl Document {
 
 fn documents(sources: &Sources) -> Result<Vec<Document>, Vec<Finding>> {
     let read = |path: &Path| Document::read(path, &sources.surroundings);
-    let (good, bad): (Vec<_>, Vec<_>) = sources
-        .existing_files()
-        .into_iter()
-        .map(read)
-        .partition(Result::is_ok);
+    let (good, bad): (Vec<_>, Vec<_>) =
+        sources.existing_files().into_iter().map(read).partition(Result::is_ok);
     match bad.is_empty() {
         true => Ok(good.into_iter().flatten().collect()),
         false => Err(bad.into_iter().filter_map(Result::err).collect()),
@@ -223,12 +187,7 @@ impl Provider for Pair {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let nest = |value, key: &String| Value::from(Dict::from([(key.clone(), value)]));
-        Ok(below_root(
-            self.path
-                .iter()
-                .rev()
-                .fold(self.value.as_str().into(), nest),
-        ))
+        Ok(below_root(self.path.iter().rev().fold(self.value.as_str().into(), nest)))
     }
 }
 
@@ -256,12 +215,9 @@ impl Planter<'_> {
         let origin = self.origin(value.tag(), path);
         let shape = match value {
             Value::Dict(_, dict) => Shape::Table(self.table(dict, path)),
-            Value::Array(_, items) => Shape::List(
-                items
-                    .into_iter()
-                    .map(|item| self.node(item, path))
-                    .collect(),
-            ),
+            Value::Array(_, items) => {
+                Shape::List(items.into_iter().map(|item| self.node(item, path)).collect())
+            }
             value => scalar(value).unwrap_or(Shape::Nothing),
         };
         Node { shape, origin }
@@ -281,14 +237,8 @@ impl Planter<'_> {
         let metadata = self.figment.get_metadata(tag);
         match metadata.and_then(|it| Some((it.name.as_ref(), it.source.as_ref()?))) {
             Some((_, Source::File(file))) => {
-                let line = self
-                    .lines
-                    .get(file.as_path())
-                    .and_then(|lines| lines.of(path));
-                Origin::File {
-                    path: file.as_path().into(),
-                    line,
-                }
+                let line = self.lines.get(file.as_path()).and_then(|lines| lines.of(path));
+                Origin::File { path: file.as_path().into(), line }
             }
             Some((FLAG, Source::Custom(name))) => Origin::Flag(name.clone()),
             Some((_, Source::Custom(name))) => Origin::Variable(name.clone()),

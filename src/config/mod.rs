@@ -50,15 +50,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Findings> {
     let (config, journal) = read(&tree, &sources.surroundings);
     journal.report(found);
     let (effective, findings) = journal.into_parts();
-    let refused = findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Error);
+    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     match config {
-        Some(config) if !refused => Ok(Loaded {
-            config,
-            warnings: findings,
-            effective,
-        }),
+        Some(config) if !refused => Ok(Loaded { config, warnings: findings, effective }),
         _ => Err(Findings(findings)),
     }
 }

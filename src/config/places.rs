@@ -33,9 +33,7 @@ impl Surroundings {
     #[must_use]
     pub fn new(environment: &[(OsString, OsString)], uid: u32, gid: u32) -> Self {
         let directory = |name: &str| {
-            let (_, value) = environment
-                .iter()
-                .find(|(key, _)| key.as_os_str() == name)?;
+            let (_, value) = environment.iter().find(|(key, _)| key.as_os_str() == name)?;
             Some(first_of(value)).filter(|path| path.is_absolute())
         };
         Self {
@@ -70,14 +68,7 @@ impl Surroundings {
         self.state_directory
             .clone()
             .or_else(|| self.is_root().then(|| "/var/lib/bearerd".into()))
-            .or_else(|| {
-                Some(
-                    self.xdg_state_home
-                        .clone()
-                        .or_else(below_home)?
-                        .join("bearerd"),
-                )
-            })
+            .or_else(|| Some(self.xdg_state_home.clone().or_else(below_home)?.join("bearerd")))
     }
 
     fn runtime_place(&self, name: &str) -> Option<PathBuf> {
@@ -93,11 +84,7 @@ impl Surroundings {
 /// Takes the first of a colon-separated list, as systemd writes it for several directories.
 fn first_of(value: &OsStr) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
-    let first = value
-        .as_bytes()
-        .split(|byte| *byte == b':')
-        .next()
-        .unwrap_or_default();
+    let first = value.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
     PathBuf::from(OsStr::from_bytes(first))
 }
 
@@ -106,32 +93,22 @@ mod tests {
     use super::*;
 
     fn around(uid: u32, environment: &[(&str, &str)]) -> Surroundings {
-        let environment: Vec<_> = environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         Surroundings::new(&environment, uid, uid)
     }
 
     fn places(uid: u32, environment: &[(&str, &str)]) -> [Option<String>; 3] {
         let around = around(uid, environment);
-        [
-            around.listener_socket(),
-            around.control_socket(),
-            around.state_dir(),
-        ]
-        .map(|path| path.map(|path| path.display().to_string()))
+        [around.listener_socket(), around.control_socket(), around.state_dir()]
+            .map(|path| path.map(|path| path.display().to_string()))
     }
 
     #[test]
     fn defaults_fall_back_from_systemd_to_root_to_xdg_to_none() {
         let xdg = [("XDG_RUNTIME_DIR", "/run/user/7"), ("XDG_STATE_HOME", "/s")];
-        let systemd = [
-            ("RUNTIME_DIRECTORY", "/run/b:/run/c"),
-            ("STATE_DIRECTORY", "/st"),
-            xdg[0],
-            xdg[1],
-        ];
+        let systemd =
+            [("RUNTIME_DIRECTORY", "/run/b:/run/c"), ("STATE_DIRECTORY", "/st"), xdg[0], xdg[1]];
         let some = |paths: [&str; 3]| paths.map(|path| Some(path.to_owned()));
         assert_eq!(
             places(0, &systemd),
@@ -139,32 +116,18 @@ mod tests {
         );
         assert_eq!(
             places(0, &xdg),
-            some([
-                "/run/bearerd/bearerd.sock",
-                "/run/bearerd/control.sock",
-                "/var/lib/bearerd"
-            ])
+            some(["/run/bearerd/bearerd.sock", "/run/bearerd/control.sock", "/var/lib/bearerd"])
         );
         assert_eq!(
             places(7, &xdg),
-            some([
-                "/run/user/7/bearerd.sock",
-                "/run/user/7/bearerd/control.sock",
-                "/s/bearerd"
-            ])
+            some(["/run/user/7/bearerd.sock", "/run/user/7/bearerd/control.sock", "/s/bearerd"])
         );
-        assert_eq!(
-            places(7, &[("HOME", "/h")])[2].as_deref(),
-            Some("/h/.local/state/bearerd")
-        );
+        assert_eq!(places(7, &[("HOME", "/h")])[2].as_deref(), Some("/h/.local/state/bearerd"));
         assert_eq!(places(7, &[]), [None, None, None]);
     }
 
     #[test]
     fn relative_and_empty_directories_are_ignored() {
-        assert_eq!(
-            places(7, &[("XDG_RUNTIME_DIR", "run"), ("HOME", "")]),
-            [None, None, None]
-        );
+        assert_eq!(places(7, &[("XDG_RUNTIME_DIR", "run"), ("HOME", "")]), [None, None, None]);
     }
 }

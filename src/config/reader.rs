@@ -70,12 +70,7 @@ pub(super) struct Section<'t> {
 impl<'t> Section<'t> {
     /// Begins at the top of a tree.
     pub(super) fn root(journal: &'t Journal, tree: &'t Node) -> Self {
-        Self {
-            journal,
-            key: String::new(),
-            origin: Origin::Default,
-            table: tree.table(),
-        }
+        Self { journal, key: String::new(), origin: Origin::Default, table: tree.table() }
     }
 
     /// Reads a key that has a default, which also stands in for a wrong value.
@@ -104,17 +99,13 @@ impl<'t> Section<'t> {
 
     /// Tells whether a switch that was read is on; wrong values count as off.
     pub(super) fn asks(&self, key: &str) -> bool {
-        self.node(key)
-            .is_some_and(|node| Switch.read(node).unwrap_or(false))
+        self.node(key).is_some_and(|node| Switch.read(node).unwrap_or(false))
     }
 
     /// Lists the names of the tables in a table of tables.
     pub(super) fn names(&self, key: &str) -> Vec<String> {
         let table = self.node(key).and_then(Node::table);
-        table
-            .into_iter()
-            .flat_map(|table| table.keys().cloned())
-            .collect()
+        table.into_iter().flat_map(|table| table.keys().cloned()).collect()
     }
 
     /// Goes down into a table.
@@ -122,36 +113,20 @@ impl<'t> Section<'t> {
         let path = self.path(key);
         self.journal.tables.borrow_mut().insert(path.clone());
         let Some(node) = self.node(key) else {
-            return Self {
-                key: path,
-                table: None,
-                ..self.clone()
-            };
+            return Self { key: path, table: None, ..self.clone() };
         };
         if node.table().is_none() {
             let remedy = format!("write its keys below [{path}]");
-            self.complain(
-                key,
-                format!("is {} where a table belongs", node.what()),
-                remedy,
-            );
+            self.complain(key, format!("is {} where a table belongs", node.what()), remedy);
         }
-        Self {
-            journal: self.journal,
-            key: path,
-            origin: node.origin.clone(),
-            table: node.table(),
-        }
+        Self { journal: self.journal, key: path, origin: node.origin.clone(), table: node.table() }
     }
 
     /// Goes down into a table of named tables, in the order of names.
     pub(super) fn children(&self, key: &str) -> Vec<(String, Self)> {
         let parent = self.table(key);
-        let children: Vec<_> = self
-            .names(key)
-            .into_iter()
-            .map(|name| (name.clone(), parent.table(&name)))
-            .collect();
+        let children: Vec<_> =
+            self.names(key).into_iter().map(|name| (name.clone(), parent.table(&name))).collect();
         self.check_names(&children);
         children
     }
@@ -183,23 +158,17 @@ impl<'t> Section<'t> {
             (None, file @ Origin::File { .. }) => file.clone(),
             (None, _) => Origin::Default,
         };
-        self.journal
-            .report([complaint.at(severity, Some(self.path(key)), origin)]);
+        self.journal.report([complaint.at(severity, Some(self.path(key)), origin)]);
     }
 
     fn read<K: Kind>(&self, key: &str, kind: &K, default: Option<String>) -> Option<K::Value> {
         let node = self.node(key);
         let value = node.and_then(|node| {
-            kind.read(node)
-                .map_err(|it| self.report(Severity::Error, key, it))
-                .ok()
+            kind.read(node).map_err(|it| self.report(Severity::Error, key, it)).ok()
         });
         self.journal.entries.borrow_mut().push(Entry {
             key: self.path(key),
-            value: value
-                .as_ref()
-                .map(|value| kind.show(value))
-                .or_else(|| default.clone()),
+            value: value.as_ref().map(|value| kind.show(value)).or_else(|| default.clone()),
             default,
             origin: node.map_or(Origin::Default, |node| node.origin.clone()),
         });

@@ -18,18 +18,9 @@ fn root() -> Surroundings {
 
 /// Gives the sources of root with these files and nothing else.
 fn sources(files: Vec<PathBuf>) -> Sources {
-    let surroundings = Surroundings {
-        gid: rustix::process::getegid().as_raw(),
-        ..root()
-    };
+    let surroundings = Surroundings { gid: rustix::process::getegid().as_raw(), ..root() };
     let fallback_file = "/nonexistent/bearerd.toml".into();
-    Sources {
-        files,
-        fallback_file,
-        environment: Vec::new(),
-        flags: Vec::new(),
-        surroundings,
-    }
+    Sources { files, fallback_file, environment: Vec::new(), flags: Vec::new(), surroundings }
 }
 
 /// Switches every key of the reference on that is off.
@@ -37,22 +28,14 @@ fn all_switched_on(text: &str) -> String {
     let begins =
         |rest: &str| rest.starts_with(|char: char| char.is_ascii_lowercase() || char == '[');
     text.lines()
-        .map(|line| {
-            line.strip_prefix('#')
-                .filter(|rest| begins(rest))
-                .unwrap_or(line)
-        })
+        .map(|line| line.strip_prefix('#').filter(|rest| begins(rest)).unwrap_or(line))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
 fn keys_and_values(table: &toml::Table, parent: &str, into: &mut BTreeMap<String, toml::Value>) {
     for (key, value) in table {
-        let path = if parent.is_empty() {
-            key.clone()
-        } else {
-            format!("{parent}.{key}")
-        };
+        let path = if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") };
         match value {
             toml::Value::Table(table) => keys_and_values(table, &path, into),
             value => drop(into.insert(path, value.clone())),
@@ -96,10 +79,7 @@ fn the_reference_names_every_key_and_no_other() {
     let text = all_switched_on(&reference());
     let mut written = BTreeMap::new();
     keys_and_values(&text.parse().unwrap(), "", &mut written);
-    let known: BTreeSet<String> = entries_of(&text)
-        .into_iter()
-        .map(|entry| entry.key)
-        .collect();
+    let known: BTreeSet<String> = entries_of(&text).into_iter().map(|entry| entry.key).collect();
     assert_eq!(written.into_keys().collect::<BTreeSet<_>>(), known);
 }
 
@@ -112,10 +92,7 @@ fn the_reference_states_the_real_defaults() {
         "listeners.apps.bind",
     ];
     let active = entries_of(&reference());
-    for entry in active
-        .iter()
-        .filter(|entry| entry.origin != Origin::Default)
-    {
+    for entry in active.iter().filter(|entry| entry.origin != Origin::Default) {
         let is_example = entry.default.is_none() && examples.contains(&entry.key.as_str());
         assert!(is_example || entry.value == entry.default, "{entry:?}");
     }
@@ -131,10 +108,7 @@ fn the_reference_switches_off_only_what_has_no_default() {
     for entry in entries_of(&all_switched_on(&reference())) {
         let is_off = !active.contains(&entry.key);
         let in_refused_table = entry.key.starts_with("sinks.");
-        assert!(
-            !is_off || in_refused_table || entry.default.is_none(),
-            "{entry:?}"
-        );
+        assert!(!is_off || in_refused_table || entry.default.is_none(), "{entry:?}");
     }
 }
 

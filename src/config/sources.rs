@@ -36,13 +36,7 @@ impl Sources {
         gid: u32,
     ) -> Self {
         let surroundings = Surroundings::new(&environment, uid, gid);
-        Self {
-            files,
-            fallback_file: DEFAULT_FILE.into(),
-            environment,
-            flags,
-            surroundings,
-        }
+        Self { files, fallback_file: DEFAULT_FILE.into(), environment, flags, surroundings }
     }
 
     /// Tells which files to read.

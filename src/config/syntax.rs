@@ -18,21 +18,14 @@ impl SyntaxError {
     /// Makes an error of its place, from 1, and its kind.
     pub(super) fn new(line: usize, column: usize, kind: &str) -> Self {
         let problem = format!("cannot be understood at column {column}: {kind}");
-        Self {
-            line,
-            complaint: Complaint::new(problem, "mend that line"),
-        }
+        Self { line, complaint: Complaint::new(problem, "mend that line") }
     }
 
     /// Translates what the TOML parser says about the byte at which it stopped.
     pub(super) fn in_toml(text: &str, at: usize, message: &str) -> Self {
         let before = text.get(..at).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |last| last.chars().count())
-            + 1;
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
         Self::new(line, column, toml_kind(message))
     }
 
@@ -55,16 +48,10 @@ fn toml_kind(message: &str) -> &'static str {
         ("recursion limit", "nested too deep"),
         ("table header", "not a table header, as [okta]"),
         ("expected `.`, `=`", "a key without `=` and a value"),
-        (
-            "string",
-            "a string that does not end, or an escape that is none",
-        ),
+        ("string", "a string that does not end, or an escape that is none"),
         ("array", "a list that does not end"),
         ("number", "a number out of range"),
     ];
     let kind = KINDS.iter().find(|(needle, _)| message.contains(needle));
-    kind.map_or(
-        "not TOML: a value is text in quotes, a number, true, false or a list",
-        |it| it.1,
-    )
+    kind.map_or("not TOML: a value is text in quotes, a number, true, false or a list", |it| it.1)
 }

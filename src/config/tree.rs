@@ -31,10 +31,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File {
-                path,
-                line: Some(line),
-            } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
@@ -103,18 +100,10 @@ impl Node {
         let mut origins: Vec<&Origin> = Vec::new();
         for origin in table.values().flat_map(Self::origins) {
             let is_file = matches!(origin, Origin::File { .. });
-            if !is_file
-                || !origins
-                    .iter()
-                    .any(|seen| matches!(seen, Origin::File { .. }))
-            {
+            if !is_file || !origins.iter().any(|seen| matches!(seen, Origin::File { .. })) {
                 origins.push(origin);
             }
         }
-        if origins.is_empty() {
-            vec![&self.origin]
-        } else {
-            origins
-        }
+        if origins.is_empty() { vec![&self.origin] } else { origins }
     }
 }

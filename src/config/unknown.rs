@@ -15,16 +15,8 @@ const ALIKE: f64 = 0.6;
 /// Compares a tree with what was read of it.
 pub(super) fn findings(journal: &Journal, tree: &Node) -> Vec<Finding> {
     let tables = journal.tables();
-    let keys: BTreeSet<String> = journal
-        .entries()
-        .into_iter()
-        .map(|entry| entry.key)
-        .collect();
-    let mut search = Search {
-        tables,
-        keys,
-        findings: Vec::new(),
-    };
+    let keys: BTreeSet<String> = journal.entries().into_iter().map(|entry| entry.key).collect();
+    let mut search = Search { tables, keys, findings: Vec::new() };
     search.secrets("", tree);
     search.unknown("", tree);
     search.findings
@@ -113,13 +105,7 @@ impl Search {
 
 /// Recognises a secret by its key. A table may be called anything: `[credentials.top-secret]`.
 fn is_secret(key: &str, node: &Node) -> bool {
-    const ENDINGS: [&str; 5] = [
-        "secret",
-        "password",
-        "bearer_token",
-        "access_token",
-        "api_key",
-    ];
+    const ENDINGS: [&str; 5] = ["secret", "password", "bearer_token", "access_token", "api_key"];
     let key = key.to_ascii_lowercase().replace('-', "_");
     node.table().is_none() && ENDINGS.iter().any(|ending| key.ends_with(ending))
 }

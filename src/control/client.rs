@@ -78,15 +78,12 @@ pub async fn call(
     let exchange = async {
         match address {
             Address::Unix(socket) => {
-                let stream = connect_unix(socket)
-                    .await
-                    .map_err(|e| refused(address, &e))?;
+                let stream = connect_unix(socket).await.map_err(|e| refused(address, &e))?;
                 converse(stream, "localhost", method, path).await
             }
             Address::Tcp(authority) => {
-                let stream = TcpStream::connect(authority)
-                    .await
-                    .map_err(|e| refused(address, &e))?;
+                let stream =
+                    TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
                 converse(stream, authority, method, path).await
             }
         }
@@ -123,19 +120,11 @@ where
         .header("x-bearerd", "1")
         .body(Full::<Bytes>::default())
         .map_err(|_| NoHttp)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| NoHttp)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoHttp)?;
     let exchange = async {
-        let (parts, body) = sender
-            .send_request(request)
-            .await
-            .map_err(|_| NoHttp)?
-            .into_parts();
-        let body = Limited::new(body, LARGEST_ANSWER)
-            .collect()
-            .await
-            .map_err(|_| NoHttp)?;
+        let (parts, body) = sender.send_request(request).await.map_err(|_| NoHttp)?.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|_| NoHttp)?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
     // The connection does the work of the exchange; it may end first with the last byte.

@@ -85,13 +85,7 @@ impl Control {
         stop: CancellationToken,
     ) -> Self {
         let started = clock.tick();
-        Self {
-            credentials,
-            roster,
-            clock,
-            started,
-            stop,
-        }
+        Self { credentials, roster, clock, started, stop }
     }
 
     fn status(&self) -> Status {
@@ -120,12 +114,7 @@ impl Control {
 
     fn chosen(&self, name: Option<&str>) -> Result<Vec<Handle>, Problem> {
         let Some(name) = name else {
-            return Ok(self
-                .credentials
-                .all()
-                .values()
-                .map(|m| m.handle.clone())
-                .collect());
+            return Ok(self.credentials.all().values().map(|m| m.handle.clone()).collect());
         };
         let handle = self.credentials.find(name);
         handle
@@ -184,10 +173,7 @@ fn credential(member: &Member) -> Credential {
         expires_in: current.as_ref().map(|(_, left)| left.as_secs()),
         lifetime: published.map(|published| published.lease().lifetime().as_secs()),
         next_refresh_in: state.next_refresh.map(|next| next.since(tick).as_secs()),
-        key_age: state
-            .key_id
-            .as_ref()
-            .map(|_| wall.since(state.key_since).as_secs()),
+        key_age: state.key_id.as_ref().map(|_| wall.since(state.key_since).as_secs()),
         key_id: state.key_id.clone(),
         candidate_key_id: state.candidate_key_id.clone(),
         key_trouble: state.key_trouble.clone(),

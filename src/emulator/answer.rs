@@ -99,30 +99,20 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
+        Self { kind, message: message.into() }
     }
 }
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        error(
-            refusal.kind.status(),
-            refusal.kind.label(),
-            &refusal.message,
-        )
+        error(refusal.kind.status(), refusal.kind.label(), &refusal.message)
     }
 }
 
 /// Answers with an error body of any status and type.
 pub(super) fn error(status: StatusCode, kind: &str, message: &str) -> Answer {
-    let body = ErrorBody {
-        code: status.as_u16(),
-        message: message.to_owned(),
-        kind: kind.to_owned(),
-    };
+    let body =
+        ErrorBody { code: status.as_u16(), message: message.to_owned(), kind: kind.to_owned() };
     json(status, &body)
 }
 
@@ -131,10 +121,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     let text = serde_json::to_vec(body).expect("these bodies have string keys and finite numbers");
     let mut answer = bare(status);
     *answer.body_mut() = text.into();
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 

@@ -36,9 +36,7 @@ pub(super) fn answer(state: &mut State, call: &Call) -> Answer {
     let mut answer = if standing.is_throttled {
         state.options.throttle.answer(standing.reset, call.now)
     } else {
-        caller
-            .and_then(|caller| dispatch(state, call, &caller))
-            .unwrap_or_else(Answer::from)
+        caller.and_then(|caller| dispatch(state, call, &caller)).unwrap_or_else(Answer::from)
     };
     dress(&mut answer, standing, call.now);
     answer
@@ -56,11 +54,7 @@ fn identify(state: &State, call: &Call) -> Result<Caller, Refusal> {
         ["v1", "teams", team, ..] => admit_team(state, team)?,
         _ => return Err(no_such_call()),
     }
-    if call.is_mint() {
-        by_key(state, call)
-    } else {
-        by_token(state, call)
-    }
+    if call.is_mint() { by_key(state, call) } else { by_token(state, call) }
 }
 
 fn admit_team(state: &State, team: &str) -> Result<(), Refusal> {
@@ -84,60 +78,31 @@ fn by_key(state: &State, call: &Call) -> Result<Caller, Refusal> {
         return Err(Refusal::new(Kind::InvalidRequest, "key_id must be a UUID"));
     }
     if !(1..=512).contains(&secret.chars().count()) {
-        return Err(Refusal::new(
-            Kind::InvalidRequest,
-            "key_secret must have 1 to 512 characters",
-        ));
+        return Err(Refusal::new(Kind::InvalidRequest, "key_secret must have 1 to 512 characters"));
     }
-    let key = state
-        .keys
-        .find(&request.key_id)
-        .filter(|key| key.secret == secret);
-    let key = key
-        .filter(|key| key.is_alive(call.now))
-        .ok_or_else(stranger)?;
+    let key = state.keys.find(&request.key_id).filter(|key| key.secret == secret);
+    let key = key.filter(|key| key.is_alive(call.now)).ok_or_else(stranger)?;
     admit_user(state, &key.user)?;
-    Ok(Caller {
-        user: key.user.clone(),
-        key: key.id.clone(),
-    })
+    Ok(Caller { user: key.user.clone(), key: key.id.clone() })
 }
 
 /// Recognises one who shows a token.
 fn by_token(state: &State, call: &Call) -> Result<Caller, Refusal> {
-    let token = call
-        .bearer()
-        .and_then(|text| state.tokens.find(text))
-        .ok_or_else(stranger)?;
+    let token = call.bearer().and_then(|text| state.tokens.find(text)).ok_or_else(stranger)?;
     if token.expires_at <= call.now {
-        return Err(Refusal::new(
-            Kind::Authentication,
-            "Authentication token expired",
-        ));
+        return Err(Refusal::new(Kind::Authentication, "Authentication token expired"));
     }
     let outlives = state.options.deleted_key_tokens == DeletedKeyTokens::Live;
-    if !state
-        .keys
-        .find(&token.key)
-        .map_or(outlives, |key| key.is_alive(call.now))
-    {
+    if !state.keys.find(&token.key).map_or(outlives, |key| key.is_alive(call.now)) {
         return Err(stranger());
     }
     admit_user(state, &token.user)?;
-    Ok(Caller {
-        user: token.user.clone(),
-        key: token.key.clone(),
-    })
+    Ok(Caller { user: token.user.clone(), key: token.key.clone() })
 }
 
 fn admit_user(state: &State, id: &str) -> Result<(), Refusal> {
     let is_active = |user: &&User| user.status == Status::Active;
-    state
-        .users
-        .by_id(id)
-        .filter(is_active)
-        .map(|_| ())
-        .ok_or_else(stranger)
+    state.users.by_id(id).filter(is_active).map(|_| ()).ok_or_else(stranger)
 }
 
 fn stranger() -> Refusal {
@@ -151,18 +116,12 @@ fn dispatch(state: &mut State, call: &Call, caller: &Caller) -> Result<Answer, R
         (&Method::POST, ["service_token"]) => Ok(mint(state, caller, call.now)),
         (&Method::GET, ["current_user"]) => current_user(state, caller),
         (&Method::GET, ["service_users", rest @ ..]) => {
-            let may = state
-                .users
-                .by_id(&caller.user)
-                .is_some_and(|user| user.role.reads());
+            let may = state.users.by_id(&caller.user).is_some_and(|user| user.role.reads());
             capable(may, "service_users.read")?;
             service_users::read(state, call, rest)
         }
         (_, ["service_users", rest @ ..]) => {
-            let may = state
-                .users
-                .by_id(&caller.user)
-                .is_some_and(|user| user.role.writes());
+            let may = state.users.by_id(&caller.user).is_some_and(|user| user.role.writes());
             capable(may, "service_users.write")?;
             service_users::write(state, call, rest, &caller.user)
         }
@@ -171,12 +130,7 @@ fn dispatch(state: &mut State, call: &Call, caller: &Caller) -> Result<Answer, R
 }
 
 fn capable(may: bool, capability: &str) -> Result<(), Refusal> {
-    let refusal = || {
-        Refusal::new(
-            Kind::Authorization,
-            format!("Missing capability: {capability}"),
-        )
-    };
+    let refusal = || Refusal::new(Kind::Authorization, format!("Missing capability: {capability}"));
     may.then_some(()).ok_or_else(refusal)
 }
 
@@ -187,11 +141,7 @@ pub(super) fn no_such_call() -> Refusal {
 
 fn mint(state: &mut State, caller: &Caller, now: Timestamp) -> Answer {
     let expires_at = clock::after(now, state.options.lifetime);
-    let token = Token {
-        user: caller.user.clone(),
-        key: caller.key.clone(),
-        expires_at,
-    };
+    let token = Token { user: caller.user.clone(), key: caller.key.clone(), expires_at };
     let bearer_token = state.tokens.grant(token, state.options.jwt, now);
     if let Some(key) = state.keys.find_mut(&caller.key) {
         key.last_used = Some(now);
@@ -199,21 +149,11 @@ fn mint(state: &mut State, caller: &Caller, now: Timestamp) -> Answer {
     state.traffic.mints += 1;
     let expires_at = state.written(expires_at);
     let team_name = state.options.team.clone();
-    json(
-        StatusCode::OK,
-        &MintResponse {
-            bearer_token,
-            expires_at,
-            team_name,
-        },
-    )
+    json(StatusCode::OK, &MintResponse { bearer_token, expires_at, team_name })
 }
 
 fn current_user(state: &State, caller: &Caller) -> Result<Answer, Refusal> {
     let user = state.users.by_id(&caller.user).ok_or_else(stranger)?;
     let team_name = &state.options.team;
-    Ok(json(
-        StatusCode::OK,
-        &json!({ "id": user.id, "name": user.name, "team_name": team_name }),
-    ))
+    Ok(json(StatusCode::OK, &json!({ "id": user.id, "name": user.name, "team_name": team_name })))
 }

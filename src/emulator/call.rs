@@ -30,23 +30,11 @@ impl Call {
     /// Reads a request; `None` if its sender goes, or sends more than 64 KiB.
     pub(super) async fn read(request: Request<Incoming>, now: Timestamp) -> Option<Self> {
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, BODY_LIMIT)
-            .collect()
-            .await
-            .ok()?
-            .to_bytes();
+        let body = Limited::new(body, BODY_LIMIT).collect().await.ok()?.to_bytes();
         let path = head.uri.path().to_owned();
         let segments = path.split('/').skip(1).map(decode).collect();
         let query = pairs(head.uri.query().unwrap_or_default());
-        Some(Self {
-            method: head.method,
-            path,
-            segments,
-            query,
-            headers: head.headers,
-            body,
-            now,
-        })
+        Some(Self { method: head.method, path, segments, query, headers: head.headers, body, now })
     }
 
     /// Tells whether a token is asked for.
@@ -62,18 +50,12 @@ impl Call {
 
     /// Tells the first value of a query parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// Tells all values of a query parameter.
     pub(super) fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.query
-            .iter()
-            .filter(move |(given, _)| given == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// Reads the body as JSON of the right content type.
@@ -119,11 +101,7 @@ fn decode(segment: &str) -> String {
     let mut plain = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
-        let escaped = if *byte == b'%' {
-            after.split_at_checked(2).and_then(escape)
-        } else {
-            None
-        };
+        let escaped = if *byte == b'%' { after.split_at_checked(2).and_then(escape) } else { None };
         let (byte, after) = escaped.unwrap_or((*byte, after));
         plain.push(byte);
         rest = after;
@@ -132,9 +110,7 @@ fn decode(segment: &str) -> String {
 }
 
 fn escape<'a>((digits, rest): (&'a [u8], &'a [u8])) -> Option<(u8, &'a [u8])> {
-    let digits = std::str::from_utf8(digits)
-        .ok()
-        .filter(|digits| !digits.starts_with('+'))?;
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
     Some((u8::from_str_radix(digits, 16).ok()?, rest))
 }
 
@@ -160,12 +136,7 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             pairs("id=a&id=b%26c&contains=x+y&flag"),
-            [
-                pair("id", "a"),
-                pair("id", "b&c"),
-                pair("contains", "x y"),
-                pair("flag", "")
-            ]
+            [pair("id", "a"), pair("id", "b&c"), pair("contains", "x y"), pair("flag", "")]
         );
     }
 }

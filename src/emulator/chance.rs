@@ -27,9 +27,7 @@ pub(super) fn random<const N: usize>() -> [u8; N]
 where
     [u8; N]: ring::rand::RandomlyConstructable,
 {
-    generate(&SystemRandom::new())
-        .expect("the kernel gives random bytes")
-        .expose()
+    generate(&SystemRandom::new()).expect("the kernel gives random bytes").expose()
 }
 
 /// Writes bytes as base64url without padding (RFC 4648 section 5).
@@ -41,17 +39,11 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 fn encode(bytes: &[u8], alphabet: &[u8; 64]) -> String {
-    bytes
-        .chunks(3)
-        .flat_map(sextets)
-        .map(|sextet| letter(sextet, alphabet))
-        .collect()
+    bytes.chunks(3).flat_map(sextets).map(|sextet| letter(sextet, alphabet)).collect()
 }
 
 fn sextets(three: &[u8]) -> impl Iterator<Item = usize> {
-    let bits = three
-        .iter()
-        .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+    let bits = three.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
     let bits = bits << (8 * (3 - three.len()));
     (0..=three.len()).map(move |place| bits >> (18 - 6 * place) & 0x3f)
 }

@@ -17,14 +17,8 @@ pub(super) fn now(skew: i64) -> Timestamp {
 
 /// Moves a moment by `seconds`; stops at the ends of time.
 pub(super) fn shifted(moment: Timestamp, seconds: i64) -> Timestamp {
-    let edge = if seconds < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
-    moment
-        .checked_add(SignedDuration::from_secs(seconds))
-        .unwrap_or(edge)
+    let edge = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    moment.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(edge)
 }
 
 /// Names the moment that comes `later`; stops at the end of time.
@@ -46,10 +40,7 @@ mod tests {
     fn dates_stop_at_the_edges_of_what_http_can_say() {
         assert_eq!(http_date(Timestamp::MIN), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(http_date(Timestamp::MAX), "Thu, 31 Dec 9998 23:59:59 GMT");
-        assert_eq!(
-            http_date(Timestamp::UNIX_EPOCH),
-            "Thu, 01 Jan 1970 00:00:00 GMT"
-        );
+        assert_eq!(http_date(Timestamp::UNIX_EPOCH), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]

@@ -83,9 +83,8 @@ struct NewFault {
 
 fn add_fault(state: &mut State, call: &Call) -> Result<Value, Refusal> {
     let NewFault { fault } = call.json()?;
-    let plan: FaultPlan = fault
-        .parse()
-        .map_err(|error: UnknownFault| invalid(error.to_string()))?;
+    let plan: FaultPlan =
+        fault.parse().map_err(|error: UnknownFault| invalid(error.to_string()))?;
     state.faults.plan(plan);
     Ok(json!({ "faults": shown_faults(state) }))
 }
@@ -155,11 +154,7 @@ fn set_user(state: &mut State, call: &Call, user: &str) -> Result<Value, Refusal
     let user = state.users.find_mut(&id).ok_or_else(nothing)?;
     user.role = role.unwrap_or(user.role);
     user.turn(status.unwrap_or(user.status), call.now);
-    state
-        .users
-        .by_id(&id)
-        .map(|user| show_user(state, user))
-        .ok_or_else(nothing)
+    state.users.by_id(&id).map(|user| show_user(state, user)).ok_or_else(nothing)
 }
 
 #[derive(Deserialize)]

@@ -115,10 +115,7 @@ pub enum ConnectionFlaw {
 impl Fault {
     /// Tells whether only a grant can have it.
     pub(super) const fn is_of_grants(&self) -> bool {
-        matches!(
-            self,
-            Self::Token(_) | Self::Expiry(_) | Self::Team(_) | Self::Grant(_)
-        )
+        matches!(self, Self::Token(_) | Self::Expiry(_) | Self::Team(_) | Self::Grant(_))
     }
 }
 
@@ -134,9 +131,7 @@ pub struct UnknownFault(pub(super) String);
 
 fn plain_kinds() -> String {
     let answers = [names::<Kind>(), names::<GrantFlaw>(), names::<AnswerFlaw>()].concat();
-    [answers, names::<ConnectionFlaw>(), vec!["429".to_owned()]]
-        .concat()
-        .join(", ")
+    [answers, names::<ConnectionFlaw>(), vec!["429".to_owned()]].concat().join(", ")
 }
 
 fn names<T: ValueEnum + 'static>() -> Vec<String> {
@@ -144,9 +139,7 @@ fn names<T: ValueEnum + 'static>() -> Vec<String> {
 }
 
 fn name<T: ValueEnum>(value: &T) -> String {
-    value
-        .to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned())
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 impl FromStr for Fault {
@@ -199,9 +192,7 @@ fn value<T: ValueEnum>(name: &str) -> Option<T> {
 
 /// Reads a status that hyper may send as a final one.
 fn status(text: &str) -> Option<u16> {
-    text.parse()
-        .ok()
-        .filter(|status| (200..=599).contains(status))
+    text.parse().ok().filter(|status| (200..=599).contains(status))
 }
 
 /// Undoes what [`slice::escape_ascii`] does.
@@ -225,9 +216,7 @@ fn unescape(text: &str) -> Option<Bytes> {
 }
 
 fn digit(hex: u8) -> Option<u8> {
-    char::from(hex)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 impl fmt::Display for Fault {
@@ -280,25 +269,15 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_is_refused() {
-        for text in [
-            "",
-            "earthquake",
-            "html=99",
-            "status=abc",
-            "429=never",
-            "raw=\\q",
-            "raw=\\x1",
-            "401=x",
-        ] {
+        for text in
+            ["", "earthquake", "html=99", "status=abc", "429=never", "raw=\\q", "raw=\\x1", "401=x"]
+        {
             assert_eq!(text.parse::<Fault>(), Err(UnknownFault(text.to_owned())));
         }
     }
 
     #[test]
     fn escapes_name_any_byte() {
-        assert_eq!(
-            unescape(r"a\r\n\t\\\x00\xFF").as_deref(),
-            Some(&b"a\r\n\t\\\x00\xff"[..])
-        );
+        assert_eq!(unescape(r"a\r\n\t\\\x00\xFF").as_deref(), Some(&b"a\r\n\t\\\x00\xff"[..]));
     }
 }

@@ -39,10 +39,7 @@ impl Emulator {
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = bind(options.bind).await?;
         let address = listener.local_addr()?;
-        let origin = options
-            .public_url
-            .clone()
-            .map_or_else(|| origin(address), Ok)?;
+        let origin = options.public_url.clone().map_or_else(|| origin(address), Ok)?;
         let mut state = State::new(options, origin);
         let key = initial_key::add(&mut state)?;
         let emulator = Self {
@@ -58,8 +55,7 @@ impl Emulator {
 
     fn serve(&self, listener: TcpListener) {
         let (issuer, tasks) = (Arc::clone(&self.issuer), self.tasks.clone());
-        self.tasks
-            .spawn(server::serve(listener, issuer, tasks, self.stop.clone()));
+        self.tasks.spawn(server::serve(listener, issuer, tasks, self.stop.clone()));
     }
 
     /// Tells the bound address.

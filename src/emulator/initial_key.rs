@@ -22,24 +22,16 @@ pub(super) fn add(state: &mut State) -> io::Result<(String, String)> {
     }
     let now = state.now();
     let user = state.user_id(&state.options.user.clone());
-    state
-        .keys
-        .adopt(&user, &key.key_id, key.key_secret.clone(), now);
+    state.keys.adopt(&user, &key.key_id, key.key_secret.clone(), now);
     Ok((key.key_id, key.key_secret))
 }
 
 fn make(id: Option<&str>) -> io::Result<MintRequest<String>> {
     let key_id = id.map_or_else(chance::uuid, str::to_owned);
     if is_key_id(&key_id) {
-        Ok(MintRequest {
-            key_id,
-            key_secret: chance::key_secret(),
-        })
+        Ok(MintRequest { key_id, key_secret: chance::key_secret() })
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the id of the key must be a UUID",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "the id of the key must be a UUID"))
     }
 }
 
@@ -49,11 +41,7 @@ fn read(path: &Path) -> io::Result<Option<MintRequest<String>>> {
         text => text.map_err(|error| with_path(&error, "read", path))?,
     };
     let key: MintRequest<String> = serde_json::from_slice(&text).map_err(|_| unusable(path))?;
-    if is_key_id(&key.key_id) {
-        Ok(Some(key))
-    } else {
-        Err(unusable(path))
-    }
+    if is_key_id(&key.key_id) { Ok(Some(key)) } else { Err(unusable(path)) }
 }
 
 fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
@@ -70,11 +58,7 @@ fn unusable(path: &Path) -> io::Error {
 }
 
 fn write(path: &Path, key: &MintRequest<String>) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     serde_json::to_writer(&mut file, key)?;
     file.write_all(b"\n")
 }

@@ -63,11 +63,7 @@ impl Keys {
         rule: RotationEnd,
         now: Timestamp,
     ) -> &ApiKey {
-        for key in self
-            .0
-            .values_mut()
-            .filter(|key| key.user == user && key.is_alive(now))
-        {
+        for key in self.0.values_mut().filter(|key| key.user == user && key.is_alive(now)) {
             key.ends = Some(match rule {
                 RotationEnd::Keep => key.ends.map_or(deadline, |end| end.min(deadline)),
                 RotationEnd::Move => deadline,
@@ -153,10 +149,8 @@ mod tests {
 
     #[test]
     fn key_ids_are_uuids_of_versions_one_to_five() {
-        for good in [
-            "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
-            "3F2504E0-4F89-51D3-BA0C-0305E82C3301",
-        ] {
+        for good in ["3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3F2504E0-4F89-51D3-BA0C-0305E82C3301"]
+        {
             assert!(is_key_id(good), "{good}");
         }
         for bad in [

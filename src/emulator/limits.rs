@@ -44,10 +44,9 @@ impl ThrottleForm {
         match self {
             Self::RetryAt => Some((RETRY_AT, reset.into())),
             Self::Bare => None,
-            Self::RetryAfter => Some((
-                header::RETRY_AFTER,
-                reset.saturating_sub(seconds).max(0).into(),
-            )),
+            Self::RetryAfter => {
+                Some((header::RETRY_AFTER, reset.saturating_sub(seconds).max(0).into()))
+            }
             Self::RetryAfterDate => Some((header::RETRY_AFTER, date(reset))),
             Self::Past => Some((RETRY_AT, seconds.saturating_sub(3600).into())),
             Self::Garbage => Some((RETRY_AT, HeaderValue::from_static("tomorrow"))),
@@ -99,47 +98,29 @@ struct Window {
 
 impl RateLimits {
     pub(super) fn new(limit: u32, window: Duration) -> Self {
-        Self {
-            limit,
-            window,
-            windows: HashMap::new(),
-        }
+        Self { limit, window, windows: HashMap::new() }
     }
 
     /// Counts one request of a user; one beyond the limit costs nothing more.
     pub(super) fn count(&mut self, user: &str, now: Timestamp) -> Standing {
         let (limit, reset) = (self.limit, self.next_reset(now));
         if !self.windows.contains_key(user) {
-            self.windows
-                .insert(user.to_owned(), Window { used: 0, reset });
+            self.windows.insert(user.to_owned(), Window { used: 0, reset });
         }
-        let window = self
-            .windows
-            .get_mut(user)
-            .expect("it was put there if it was missing");
+        let window = self.windows.get_mut(user).expect("it was put there if it was missing");
         if window.reset <= now.as_second() {
             *window = Window { used: 0, reset };
         }
         let is_throttled = window.used >= limit;
         window.used = window.used.saturating_add(u32::from(!is_throttled));
         let remaining = limit.saturating_sub(window.used);
-        Standing {
-            limit,
-            remaining,
-            reset: window.reset,
-            is_throttled,
-        }
+        Standing { limit, remaining, reset: window.reset, is_throttled }
     }
 
     /// Tells the standing of one who could not be recognised, and who is not counted.
     pub(super) fn stranger(&self, now: Timestamp) -> Standing {
         let reset = self.next_reset(now);
-        Standing {
-            limit: self.limit,
-            remaining: self.limit,
-            reset,
-            is_throttled: false,
-        }
+        Standing { limit: self.limit, remaining: self.limit, reset, is_throttled: false }
     }
 
     fn next_reset(&self, now: Timestamp) -> i64 {
@@ -159,18 +140,12 @@ mod tests {
     fn r1_each_user_counts_down_and_starts_anew_at_the_reset() {
         let mut limits = RateLimits::new(2, Duration::from_secs(9));
         let first = limits.count("u", at(100));
-        assert_eq!(
-            (first.remaining, first.reset, first.is_throttled),
-            (1, 110, false)
-        );
+        assert_eq!((first.remaining, first.reset, first.is_throttled), (1, 110, false));
         assert!(!limits.count("u", at(101)).is_throttled);
         assert!(limits.count("u", at(109)).is_throttled);
         assert!(!limits.count("v", at(109)).is_throttled);
         let anew = limits.count("u", at(110));
-        assert_eq!(
-            (anew.remaining, anew.reset, anew.is_throttled),
-            (1, 120, false)
-        );
+        assert_eq!((anew.remaining, anew.reset, anew.is_throttled), (1, 120, false));
     }
 
     #[test]
@@ -179,9 +154,7 @@ mod tests {
             let answer = form.answer(130, at(100));
             let headers = answer.headers();
             let pick = |name| {
-                headers
-                    .get(name)
-                    .map(|value: &HeaderValue| value.to_str().unwrap().to_owned())
+                headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned())
             };
             (pick(RETRY_AT), pick(header::RETRY_AFTER))
         };

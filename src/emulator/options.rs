@@ -61,12 +61,7 @@ pub struct Options {
     pub rate_window: Duration,
 
     /// Seconds that the issuer's clock is ahead, or with a minus behind.
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
     pub clock_skew: i64,
 
     /// Digits after the second in times.
@@ -105,9 +100,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         // The flags are the one place where defaults are written down.
-        Line::try_parse_from(["emulator"])
-            .expect("every flag has a default")
-            .options
+        Line::try_parse_from(["emulator"]).expect("every flag has a default").options
     }
 }
 

@@ -39,22 +39,15 @@ fn count(text: Option<&str>) -> Result<usize, Refusal> {
         return Ok(DEFAULT_COUNT);
     };
     let count = text.parse().ok().filter(|count| *count > 0);
-    count
-        .map(|count: usize| count.min(MAX_COUNT))
-        .ok_or_else(|| invalid("count"))
+    count.map(|count: usize| count.min(MAX_COUNT)).ok_or_else(|| invalid("count"))
 }
 
 fn flag(text: Option<&str>) -> Result<bool, Refusal> {
-    text.map_or(Ok(false), |text| {
-        text.parse().map_err(|_| invalid("prev or descending"))
-    })
+    text.map_or(Ok(false), |text| text.parse().map_err(|_| invalid("prev or descending")))
 }
 
 fn invalid(name: &str) -> Refusal {
-    Refusal::new(
-        Kind::InvalidRequest,
-        format!("The value of {name} makes no sense"),
-    )
+    Refusal::new(Kind::InvalidRequest, format!("The value of {name} makes no sense"))
 }
 
 /// Holds one page, and the ids that lead to its neighbours.
@@ -75,11 +68,7 @@ fn cut<T>(mut items: Vec<T>, id: impl Fn(&T) -> &str, paging: &Paging<'_>) -> Pa
         items.reverse();
     }
     let is_before = |one: &str, other: &str| {
-        if paging.is_descending {
-            one > other
-        } else {
-            one < other
-        }
+        if paging.is_descending { one > other } else { one < other }
     };
     let (start, end) = match paging.offset {
         Some(offset) if paging.is_backward => {
@@ -131,14 +120,10 @@ pub(super) struct Links<'a> {
 impl Links<'_> {
     /// Writes one header line, `next` first, as some clients read only that.
     fn header<T>(self, page: &Page<T>, call: &Call) -> Option<HeaderValue> {
-        let next = page
-            .next
-            .as_ref()
-            .map(|id| format!("<{}>; rel=\"next\"", self.to(id, false, call)));
-        let prev = page
-            .prev
-            .as_ref()
-            .map(|id| format!("<{}>; rel=\"prev\"", self.to(id, true, call)));
+        let next =
+            page.next.as_ref().map(|id| format!("<{}>; rel=\"next\"", self.to(id, false, call)));
+        let prev =
+            page.prev.as_ref().map(|id| format!("<{}>; rel=\"prev\"", self.to(id, true, call)));
         let links: Vec<_> = next.into_iter().chain(prev).collect();
         (!links.is_empty())
             .then(|| HeaderValue::try_from(links.join(", ")).expect("a URL is plain text"))
@@ -148,13 +133,8 @@ impl Links<'_> {
     fn to(self, offset: &str, is_backward: bool, call: &Call) -> String {
         let mut url = self.origin.clone();
         url.set_path(&call.path);
-        let kept = call
-            .query
-            .iter()
-            .filter(|(name, _)| name != "offset" && name != "prev");
-        url.query_pairs_mut()
-            .extend_pairs(kept)
-            .append_pair("offset", offset);
+        let kept = call.query.iter().filter(|(name, _)| name != "offset" && name != "prev");
+        url.query_pairs_mut().extend_pairs(kept).append_pair("offset", offset);
         if is_backward {
             url.query_pairs_mut().append_pair("prev", "true");
         }
@@ -170,19 +150,11 @@ mod tests {
     use super::*;
 
     fn paging(count: usize, offset: Option<&str>) -> Paging<'_> {
-        Paging {
-            count,
-            offset,
-            is_backward: false,
-            is_descending: false,
-        }
+        Paging { count, offset, is_backward: false, is_descending: false }
     }
 
     fn letters(letters: &str, paging: &Paging<'_>) -> (String, Option<String>, Option<String>) {
-        let items = letters
-            .split("")
-            .filter(|letter| !letter.is_empty())
-            .collect();
+        let items = letters.split("").filter(|letter| !letter.is_empty()).collect();
         let page = cut(items, |item| item, paging);
         (page.items.concat(), page.next, page.prev)
     }
@@ -192,77 +164,37 @@ mod tests {
         next: Option<&str>,
         prev: Option<&str>,
     ) -> (String, Option<String>, Option<String>) {
-        (
-            items.to_owned(),
-            next.map(str::to_owned),
-            prev.map(str::to_owned),
-        )
+        (items.to_owned(), next.map(str::to_owned), prev.map(str::to_owned))
     }
 
     #[test]
     fn pages_follow_each_other_to_the_last() {
-        assert_eq!(
-            letters("abcde", &paging(2, None)),
-            page("ab", Some("b"), None)
-        );
-        assert_eq!(
-            letters("abcde", &paging(2, Some("b"))),
-            page("cd", Some("d"), Some("c"))
-        );
-        assert_eq!(
-            letters("abcde", &paging(2, Some("d"))),
-            page("e", None, Some("e"))
-        );
-        assert_eq!(
-            letters("abcde", &paging(2, Some("e"))),
-            page("", None, None)
-        );
+        assert_eq!(letters("abcde", &paging(2, None)), page("ab", Some("b"), None));
+        assert_eq!(letters("abcde", &paging(2, Some("b"))), page("cd", Some("d"), Some("c")));
+        assert_eq!(letters("abcde", &paging(2, Some("d"))), page("e", None, Some("e")));
+        assert_eq!(letters("abcde", &paging(2, Some("e"))), page("", None, None));
         assert_eq!(letters("", &paging(2, None)), page("", None, None));
     }
 
     #[test]
     fn an_exact_multiple_has_no_empty_page_linked() {
-        assert_eq!(
-            letters("abcd", &paging(2, Some("b"))),
-            page("cd", None, Some("c"))
-        );
+        assert_eq!(letters("abcd", &paging(2, Some("b"))), page("cd", None, Some("c")));
     }
 
     #[test]
     fn an_offset_that_is_no_item_stands_where_it_would() {
-        assert_eq!(
-            letters("ace", &paging(1, Some("b"))),
-            page("c", Some("c"), Some("c"))
-        );
+        assert_eq!(letters("ace", &paging(1, Some("b"))), page("c", Some("c"), Some("c")));
     }
 
     #[test]
     fn pages_go_backward_and_in_reverse() {
-        let back = |offset| Paging {
-            is_backward: true,
-            ..paging(2, offset)
-        };
-        assert_eq!(
-            letters("abcde", &back(Some("e"))),
-            page("cd", Some("d"), Some("c"))
-        );
-        assert_eq!(
-            letters("abcde", &back(Some("c"))),
-            page("ab", Some("b"), None)
-        );
-        let down = |offset| Paging {
-            is_descending: true,
-            ..paging(2, offset)
-        };
+        let back = |offset| Paging { is_backward: true, ..paging(2, offset) };
+        assert_eq!(letters("abcde", &back(Some("e"))), page("cd", Some("d"), Some("c")));
+        assert_eq!(letters("abcde", &back(Some("c"))), page("ab", Some("b"), None));
+        let down = |offset| Paging { is_descending: true, ..paging(2, offset) };
         assert_eq!(letters("abcde", &down(None)), page("ed", Some("d"), None));
-        assert_eq!(
-            letters("abcde", &down(Some("d"))),
-            page("cb", Some("b"), Some("c"))
-        );
-        let both = Paging {
-            is_backward: true,
-            ..down(Some("b"))
-        };
+        assert_eq!(letters("abcde", &down(Some("d"))), page("cb", Some("b"), Some("c")));
+        let both = Paging { is_backward: true, ..down(Some("b")) };
         assert_eq!(letters("abcde", &both), page("dc", Some("c"), Some("d")));
     }
 }

@@ -85,11 +85,7 @@ impl GrantFlaw {
             Self::NullExpiry => edit(answer, "expires_at", Value::Null),
             Self::NumberExpiry => edit(answer, "expires_at", call.now.as_second().into()),
             Self::PastExpiry => {
-                edit(
-                    answer,
-                    "expires_at",
-                    clock::shifted(call.now, -3600).to_string().into(),
-                );
+                edit(answer, "expires_at", clock::shifted(call.now, -3600).to_string().into());
             }
             Self::FarExpiry => edit(answer, "expires_at", "9999-12-31T23:59:59Z".into()),
             Self::ZeroExpiry => edit(answer, "expires_at", ZERO.into()),
@@ -140,9 +136,7 @@ impl ConnectionFlaw {
     fn spoil(self, answer: &Answer) -> Script {
         let whole = written(answer);
         match self {
-            Self::CutOff => vec![Act::Send(
-                whole.slice(..whole.len() - answer.body().len() / 2),
-            )],
+            Self::CutOff => vec![Act::Send(whole.slice(..whole.len() - answer.body().len() / 2))],
             Self::Drip => vec![Act::Drip(whole, Duration::from_millis(100))],
             Self::ContinueFlood => {
                 let interim = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -61,11 +61,7 @@ impl FaultPlan {
 impl From<Fault> for FaultPlan {
     /// Plans a fault for all requests until it is cleared.
     fn from(fault: Fault) -> Self {
-        Self {
-            fault,
-            scope: Scope::All,
-            count: None,
-        }
+        Self { fault, scope: Scope::All, count: None }
     }
 }
 
@@ -83,11 +79,7 @@ impl FromStr for FaultPlan {
             Some(argument) => format!("{kind}={argument}").parse()?,
             None => kind.parse()?,
         };
-        Ok(Self {
-            fault,
-            scope,
-            count,
-        })
+        Ok(Self { fault, scope, count })
     }
 }
 
@@ -161,20 +153,13 @@ mod tests {
     }
 
     fn take(schedule: &mut Schedule, is_mint: bool) -> String {
-        schedule
-            .take(is_mint)
-            .map_or_else(|| String::from("-"), |fault| fault.to_string())
+        schedule.take(is_mint).map_or_else(|| String::from("-"), |fault| fault.to_string())
     }
 
     #[test]
     fn plans_read_back_as_they_are_written() {
-        for text in [
-            "503",
-            "mint@503:3",
-            "api@hang",
-            "307:2=http://127.0.0.1:80/",
-            "mint@raw=a:b",
-        ] {
+        for text in ["503", "mint@503:3", "api@hang", "307:2=http://127.0.0.1:80/", "mint@raw=a:b"]
+        {
             assert_eq!(text.parse::<FaultPlan>().unwrap().to_string(), text);
         }
         for text in ["503:0", "503:x", "put@503", "mint@"] {
@@ -192,9 +177,8 @@ mod tests {
     #[test]
     fn a_plan_waits_for_the_requests_it_is_meant_for() {
         let mut schedule = schedule(&["mint@503:1", "api@404:1", "no-token:1"]);
-        let seen: Vec<_> = [false, false, true, true, true]
-            .map(|is_mint| take(&mut schedule, is_mint))
-            .into();
+        let seen: Vec<_> =
+            [false, false, true, true, true].map(|is_mint| take(&mut schedule, is_mint)).into();
         assert_eq!(seen, ["404", "-", "503", "no-token", "-"]);
     }
 

@@ -47,9 +47,7 @@ impl Issuer {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Takeover> {
         let now = self.state().now();
         // A sender that went, or sent too much, has its connection closed.
-        let call = Call::read(request, now)
-            .await
-            .ok_or(Takeover(Script::new()))?;
+        let call = Call::read(request, now).await.ok_or(Takeover(Script::new()))?;
         if call.parts().first() == Some(&control::PREFIX) {
             return Ok(control::answer(&mut self.state(), &call).map(Full::new));
         }
@@ -66,9 +64,7 @@ impl Issuer {
         }
         let state = &mut *self.state();
         let outcome = end(state, call);
-        state
-            .traffic
-            .leave(&call.method, &call.path, status(&outcome));
+        state.traffic.leave(&call.method, &call.path, status(&outcome));
         outcome
     }
 

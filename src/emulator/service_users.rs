@@ -23,10 +23,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 pub(super) fn read(state: &State, call: &Call, path: &[&str]) -> Result<Answer, Refusal> {
     match path {
         [] => list_users(state, call),
-        [user] => Ok(answer_json(
-            StatusCode::OK,
-            &show_user(state, find(state, user)?),
-        )),
+        [user] => Ok(answer_json(StatusCode::OK, &show_user(state, find(state, user)?))),
         [user, "keys"] => list_keys(state, call, find(state, user)?),
         _ => Err(no_such_call()),
     }
@@ -50,18 +47,8 @@ pub(super) fn write(
 
 fn list_users(state: &State, call: &Call) -> Result<Answer, Refusal> {
     let filter = Filter::of(call)?;
-    let users: Vec<_> = state
-        .users
-        .iter()
-        .filter(|user| filter.passes(user))
-        .collect();
-    pages::answer(
-        users,
-        |user| &user.id,
-        |user| show_user(state, user),
-        call,
-        links(state),
-    )
+    let users: Vec<_> = state.users.iter().filter(|user| filter.passes(user)).collect();
+    pages::answer(users, |user| &user.id, |user| show_user(state, user), call, links(state))
 }
 
 /// Holds what a user must be to be listed.
@@ -96,25 +83,12 @@ impl<'a> Filter<'a> {
 }
 
 fn list_keys(state: &State, call: &Call, user: &User) -> Result<Answer, Refusal> {
-    let keys: Vec<_> = state
-        .keys
-        .iter()
-        .filter(|key| key.user == user.id)
-        .collect();
-    pages::answer(
-        keys,
-        |key| &key.id,
-        |key| ShownKey::of(key, state),
-        call,
-        links(state),
-    )
+    let keys: Vec<_> = state.keys.iter().filter(|key| key.user == user.id).collect();
+    pages::answer(keys, |key| &key.id, |key| ShownKey::of(key, state), call, links(state))
 }
 
 fn links(state: &State) -> Links<'_> {
-    Links {
-        origin: &state.origin,
-        form: state.options.links,
-    }
+    Links { origin: &state.origin, form: state.options.links }
 }
 
 #[derive(Deserialize)]
@@ -126,16 +100,8 @@ fn create_user(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
     let NewUser { name } = call.json()?;
     check_name(&name)?;
     let taken = || Refusal::new(Kind::Conflict, "The name is in use");
-    let id = state
-        .users
-        .add(&name, Role::None)
-        .ok_or_else(taken)?
-        .id
-        .clone();
-    Ok(answer_json(
-        StatusCode::CREATED,
-        &show_user(state, find(state, &id)?),
-    ))
+    let id = state.users.add(&name, Role::None).ok_or_else(taken)?.id.clone();
+    Ok(answer_json(StatusCode::CREATED, &show_user(state, find(state, &id)?)))
 }
 
 #[derive(Deserialize)]
@@ -155,43 +121,26 @@ fn update_user(
     name.as_deref().map_or(Ok(()), check_name)?;
     let user = state.users.find_mut(user).ok_or_else(no_user)?;
     if user.id == caller && status != Status::Active {
-        return Err(Refusal::new(
-            Kind::Forbidden,
-            "Nobody disables or deletes himself",
-        ));
+        return Err(Refusal::new(Kind::Forbidden, "Nobody disables or deletes himself"));
     }
     user.turn(status, call.now);
     let id = user.id.clone();
-    Ok(answer_json(
-        StatusCode::OK,
-        &show_user(state, find(state, &id)?),
-    ))
+    Ok(answer_json(StatusCode::OK, &show_user(state, find(state, &id)?)))
 }
 
 /// Makes a new key and limits the others. Has no body, so no content type is asked for.
 fn rotate_key(state: &mut State, call: &Call, user: &str) -> Result<Answer, Refusal> {
     let user = find(state, user)?.id.clone();
     let deadline = clock::after(call.now, state.options.grace);
-    let id = state
-        .keys
-        .rotate(&user, deadline, state.options.rotation_end, call.now)
-        .id
-        .clone();
+    let id = state.keys.rotate(&user, deadline, state.options.rotation_end, call.now).id.clone();
     let key = state.keys.find(&id).ok_or_else(no_key)?;
-    let shown = ShownKey {
-        secret: Some(&key.secret),
-        ..ShownKey::of(key, state)
-    };
+    let shown = ShownKey { secret: Some(&key.secret), ..ShownKey::of(key, state) };
     Ok(answer_json(StatusCode::OK, &shown))
 }
 
 fn delete_key(state: &mut State, user: &str, key: &str) -> Result<Answer, Refusal> {
     let user = &find(state, user)?.id;
-    let key = state
-        .keys
-        .find(key)
-        .filter(|key| key.user == *user)
-        .ok_or_else(no_key)?;
+    let key = state.keys.find(key).filter(|key| key.user == *user).ok_or_else(no_key)?;
     let id = key.id.clone();
     state.keys.delete(&id);
     Ok(bare(StatusCode::NO_CONTENT))
@@ -211,9 +160,7 @@ fn no_key() -> Refusal {
 
 fn check_name(name: &str) -> Result<(), Refusal> {
     let is_good = (1..=255).contains(&name.chars().count());
-    is_good
-        .then_some(())
-        .ok_or_else(|| invalid("name must have 1 to 255 characters"))
+    is_good.then_some(()).ok_or_else(|| invalid("name must have 1 to 255 characters"))
 }
 
 fn invalid(message: &'static str) -> Refusal {

@@ -80,26 +80,17 @@ impl State {
     /// Ends a key `life` from now; tells whether there is such a key.
     pub(super) fn end_key(&mut self, id: &str, life: Duration) -> bool {
         let end = clock::after(self.now(), life);
-        self.keys
-            .find_mut(id)
-            .map(|key| key.ends = Some(end))
-            .is_some()
+        self.keys.find_mut(id).map(|key| key.ends = Some(end)).is_some()
     }
 
     /// Gives a user another status; tells whether there is such a user.
     pub(super) fn set_status(&mut self, user: &str, status: Status) -> bool {
         let now = self.now();
-        self.users
-            .find_mut(user)
-            .map(|user| user.turn(status, now))
-            .is_some()
+        self.users.find_mut(user).map(|user| user.turn(status, now)).is_some()
     }
 
     /// Gives a user another role; tells whether there is such a user.
     pub(super) fn set_role(&mut self, user: &str, role: Role) -> bool {
-        self.users
-            .find_mut(user)
-            .map(|user| user.role = role)
-            .is_some()
+        self.users.find_mut(user).map(|user| user.role = role).is_some()
     }
 }

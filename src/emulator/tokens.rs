@@ -38,10 +38,7 @@ impl Tokens {
 
     /// Tells how many tokens have not expired.
     pub(super) fn count_alive(&self, now: Timestamp) -> usize {
-        self.by_text
-            .values()
-            .filter(|token| now < token.expires_at)
-            .count()
+        self.by_text.values().filter(|token| now < token.expires_at).count()
     }
 
     /// Forgets all tokens, and tells how many there were.
@@ -66,12 +63,7 @@ impl Tokens {
 fn opaque() -> String {
     let part = |bytes: &[u8]| chance::base64url(bytes);
     let (head, body) = (chance::random::<16>(), chance::random::<64>());
-    format!(
-        "eyJ{}.{}.{}",
-        part(&head),
-        part(&body),
-        part(&chance::random::<32>())
-    )
+    format!("eyJ{}.{}.{}", part(&head), part(&body), part(&chance::random::<32>()))
 }
 
 /// Makes a token that parses as a JWT, with an `exp` in whole seconds.
@@ -84,10 +76,7 @@ fn jwt(token: &Token, now: Timestamp) -> String {
         "exp": token.expires_at.as_second(),
         "jti": chance::uuid(),
     }));
-    format!(
-        "{head}.{body}.{}",
-        chance::base64url(&chance::random::<64>())
-    )
+    format!("{head}.{body}.{}", chance::base64url(&chance::random::<64>()))
 }
 
 #[cfg(test)]
@@ -99,11 +88,7 @@ mod tests {
     }
 
     fn token(expires_at: i64) -> Token {
-        Token {
-            user: "u".into(),
-            key: "k".into(),
-            expires_at: at(expires_at),
-        }
+        Token { user: "u".into(), key: "k".into(), expires_at: at(expires_at) }
     }
 
     #[test]
@@ -111,19 +96,14 @@ mod tests {
         for text in [opaque(), jwt(&token(9), at(0))] {
             assert_eq!(text.split('.').count(), 3);
             assert!(text.len() <= 4096);
-            assert!(
-                text.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-            );
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
         }
     }
 
     #[test]
     fn long_expired_tokens_are_forgotten_and_fresh_ones_never() {
         let mut tokens = Tokens::default();
-        let old: Vec<_> = (0..2048)
-            .map(|_| tokens.grant(token(0), false, at(0)))
-            .collect();
+        let old: Vec<_> = (0..2048).map(|_| tokens.grant(token(0), false, at(0))).collect();
         let fresh = tokens.grant(token(9000), false, at(5000));
         assert!(tokens.find(&fresh).is_some());
         assert!(old.iter().all(|text| tokens.find(text).is_none()));

@@ -44,11 +44,7 @@ impl Traffic {
             self.latest.pop_front();
         }
         let (method, path) = (method.to_string(), path.to_owned());
-        self.latest.push_back(Seen {
-            method,
-            path,
-            status,
-        });
+        self.latest.push_back(Seen { method, path, status });
     }
 
     /// Tells the latest requests, the oldest first.

@@ -49,11 +49,7 @@ impl ApiKey {
             return Err(Flaw::Team);
         }
         let secret = Secret::copy_of(secret.as_bytes());
-        Ok(Self {
-            id: id.to_owned(),
-            secret,
-            team_name: team_name.map(str::to_owned),
-        })
+        Ok(Self { id: id.to_owned(), secret, team_name: team_name.map(str::to_owned) })
     }
 
     /// Tells the id, which is no secret.
@@ -84,11 +80,7 @@ impl ApiKey {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let team_name = self.team_name.as_ref().map(String::as_bytes);
-        Fingerprint::of(
-            [self.id.as_bytes(), self.secret.expose()]
-                .into_iter()
-                .chain(team_name),
-        )
+        Fingerprint::of([self.id.as_bytes(), self.secret.expose()].into_iter().chain(team_name))
     }
 }
 
@@ -99,10 +91,7 @@ impl ApiKey {
 /// When there is nothing, or no UTF-8 text.
 pub(super) fn read_part(bytes: &[u8]) -> Result<&str, Flaw> {
     let text = as_text(bytes)?;
-    Ok(text
-        .strip_suffix("\r\n")
-        .or_else(|| text.strip_suffix('\n'))
-        .unwrap_or(text))
+    Ok(text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text))
 }
 
 /// Says what is wrong with a key's content, as the end of a sentence, quoting nothing.
@@ -191,14 +180,8 @@ impl Fields {
 
     fn into_key(self) -> Result<ApiKey, Flaw> {
         let id = self.id.ok_or(Flaw::Lacking { field: "key_id" })?;
-        let secret = self.secret.ok_or(Flaw::Lacking {
-            field: "key_secret",
-        })?;
-        ApiKey::new(
-            &id,
-            &secret,
-            self.team_name.as_ref().map(|name| name.as_str()),
-        )
+        let secret = self.secret.ok_or(Flaw::Lacking { field: "key_secret" })?;
+        ApiKey::new(&id, &secret, self.team_name.as_ref().map(|name| name.as_str()))
     }
 }
 
@@ -251,10 +234,7 @@ mod tests {
     #[test]
     fn a_key_is_read_with_and_without_its_team() {
         let key = ApiKey::from_json(json("s3+/=").as_bytes()).ok().unwrap();
-        assert_eq!(
-            (key.id(), key.expose_secret(), key.team_name()),
-            (ID, "s3+/=", None)
-        );
+        assert_eq!((key.id(), key.expose_secret(), key.team_name()), (ID, "s3+/=", None));
         let text = format!(r#"{{"team_name":"acme","key_secret":"\u002B\/","key_id":"{ID}"}}"#);
         let key = ApiKey::from_json(text.as_bytes()).ok().unwrap();
         assert_eq!((key.expose_secret(), key.team_name()), ("+/", Some("acme")));
@@ -286,24 +266,10 @@ mod tests {
             (json("se\0cret"), Some(Flaw::Malformed { line: 1 })),
             (json("se\\u0000cret"), Some(Flaw::Secret)),
             (json("line\\nline"), Some(Flaw::Secret)),
-            (
-                extended(r#","team_name":null}"#),
-                Some(Flaw::Malformed { line: 1 }),
-            ),
-            (
-                extended(",\n\"team\":\"x\"}"),
-                Some(Flaw::Unknown { line: 2 }),
-            ),
-            (
-                extended(r#","key_secret":"secret"}"#),
-                Some(Flaw::Duplicate {
-                    field: "key_secret",
-                }),
-            ),
-            (
-                good.replace("key_id", "Key_id"),
-                Some(Flaw::Unknown { line: 1 }),
-            ),
+            (extended(r#","team_name":null}"#), Some(Flaw::Malformed { line: 1 })),
+            (extended(",\n\"team\":\"x\"}"), Some(Flaw::Unknown { line: 2 })),
+            (extended(r#","key_secret":"secret"}"#), Some(Flaw::Duplicate { field: "key_secret" })),
+            (good.replace("key_id", "Key_id"), Some(Flaw::Unknown { line: 1 })),
         ];
         for (text, expected) in table {
             assert_eq!(flaw(&text), expected, "{text:?}");
@@ -311,12 +277,7 @@ mod tests {
         assert_eq!(flaw(b"{\"key_id\":\"\xff\"}"), Some(Flaw::NotUtf8));
         assert_eq!(flaw("{}"), Some(Flaw::Lacking { field: "key_id" }));
         let lacking = format!(r#"{{"key_id":"{ID}"}}"#);
-        assert_eq!(
-            flaw(lacking),
-            Some(Flaw::Lacking {
-                field: "key_secret"
-            })
-        );
+        assert_eq!(flaw(lacking), Some(Flaw::Lacking { field: "key_secret" }));
     }
 
     #[test]
@@ -355,13 +316,9 @@ mod tests {
 
     #[test]
     fn one_line_end_is_not_part_of_a_file() {
-        for (file, text) in [
-            ("a", "a"),
-            ("a\n", "a"),
-            ("a\r\n", "a"),
-            ("a\n\n", "a\n"),
-            (" a", " a"),
-        ] {
+        for (file, text) in
+            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a", " a")]
+        {
             assert_eq!(read_part(file.as_bytes()), Ok(text));
         }
         assert_eq!(read_part(b"\n"), Err(Flaw::Empty));
@@ -371,10 +328,7 @@ mod tests {
     fn every_part_counts_for_the_fingerprint() {
         let of = |secret, team| ApiKey::new(ID, secret, team).ok().unwrap().fingerprint();
         assert_eq!(of("s", Some("t")), of("s", Some("t")));
-        let other_id = ApiKey::new(&ID.replace('a', "b"), "s", None)
-            .ok()
-            .unwrap()
-            .fingerprint();
+        let other_id = ApiKey::new(&ID.replace('a', "b"), "s", None).ok().unwrap().fingerprint();
         for other in [of("s", Some("t")), of("x", None), other_id] {
             assert_ne!(of("s", None), other);
         }

@@ -83,11 +83,7 @@ impl KeyFeed {
     /// Weighs what a look found, and says when to take the next one; `None` if it broke off.
     fn weigh(&mut self, look: Option<Look>) -> Option<KeyNews> {
         let Look { found, trail, eyes } = look.unwrap_or_else(|| self.broken_off());
-        let again = if self.judge.has_told() {
-            SETTLING
-        } else {
-            Duration::ZERO
-        };
+        let again = if self.judge.has_told() { SETTLING } else { Duration::ZERO };
         let rearmed = eyes.is_some();
         if let Some(eyes) = eyes {
             self.watcher.watch(trail, eyes);
@@ -105,11 +101,7 @@ impl KeyFeed {
 
     fn broken_off(&self) -> Look {
         let path = self.source.path().to_owned();
-        Look {
-            found: Err(KeyError::BrokeOff { path }),
-            trail: Trail::default(),
-            eyes: None,
-        }
+        Look { found: Err(KeyError::BrokeOff { path }), trail: Trail::default(), eyes: None }
     }
 }
 
@@ -227,10 +219,9 @@ impl Verdict {
         match (self, found) {
             (Self::Known | Self::Unsure, _) => None,
             (Self::Recovered, _) => Some(KeyNews::Recovered),
-            (Self::New, Ok(KeyReading { key, warnings })) => Some(KeyNews::Changed {
-                key: Arc::new(key),
-                warnings,
-            }),
+            (Self::New, Ok(KeyReading { key, warnings })) => {
+                Some(KeyNews::Changed { key: Arc::new(key), warnings })
+            }
             (Self::New, Err(error)) => Some(KeyNews::Broken(error)),
         }
     }
@@ -256,11 +247,7 @@ mod tests {
 
     fn put(path: &Path, secret: &str) {
         let id = "00000000-0000-4000-8000-000000000000";
-        write(
-            path,
-            format!(r#"{{"key_id":"{id}","key_secret":"{secret}"}}"#),
-        )
-        .unwrap();
+        write(path, format!(r#"{{"key_id":"{id}","key_secret":"{secret}"}}"#)).unwrap();
         set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
     }
 
@@ -412,17 +399,12 @@ mod tests {
         let source = KeySource::File(path);
         assert!(feed.weigh(Some(Look::take(&source, false, None))).is_none());
         assert!(matches!(feed.stage, Stage::Due(_)));
-        assert!(
-            feed.weigh(Some(Look::take(&source, false, feed.watcher.trail())))
-                .is_none()
-        );
+        assert!(feed.weigh(Some(Look::take(&source, false, feed.watcher.trail()))).is_none());
         assert!(matches!(feed.stage, Stage::Idle));
     }
 
     fn trouble() -> Seen {
-        Seen::Trouble(KeyError::Unsettled {
-            path: PathBuf::new(),
-        })
+        Seen::Trouble(KeyError::Unsettled { path: PathBuf::new() })
     }
 
     fn key(name: &str) -> Seen {

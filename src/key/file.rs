@@ -106,11 +106,7 @@ pub(super) fn read_along(
     allow_group_readable: bool,
     trail: &mut Trail,
 ) -> Result<KeyReading, KeyError> {
-    let access = if allow_group_readable {
-        Access::GroupMayRead
-    } else {
-        Access::OwnerOnly
-    };
+    let access = if allow_group_readable { Access::GroupMayRead } else { Access::OwnerOnly };
     match source {
         KeySource::File(path) => read_json(path, access, trail),
         // Its ACL shows as group-readable; systemd answers for it.
@@ -124,10 +120,7 @@ fn read_json(path: &Path, access: Access, trail: &mut Trail) -> Result<KeyReadin
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let contents = read_file(&root, &path, access, trail)?;
     let key = ApiKey::from_json(&contents.bytes).map_err(flaw_of(&contents.path))?;
-    Ok(KeyReading {
-        key,
-        warnings: warning(&contents).into_iter().collect(),
-    })
+    Ok(KeyReading { key, warnings: warning(&contents).into_iter().collect() })
 }
 
 /// Reads all parts from one generation of the directory (fault 80).
@@ -141,9 +134,7 @@ fn read_directory(path: &Path, access: Access, trail: &mut Trail) -> Result<KeyR
             return outcome;
         }
     }
-    Err(KeyError::Unsettled {
-        path: path.to_owned(),
-    })
+    Err(KeyError::Unsettled { path: path.to_owned() })
 }
 
 fn current_generation(path: &Path) -> Result<Identity, KeyError> {
@@ -170,17 +161,10 @@ fn read_parts(
         Err(error) if error.is_missing() => None,
         contents => Some(contents?),
     };
-    let key = ApiKey::new(
-        text(&id)?,
-        text(&secret)?,
-        team_name.as_ref().map(text).transpose()?,
-    )
-    .map_err(flaw_of(directory.path()))?;
+    let key = ApiKey::new(text(&id)?, text(&secret)?, team_name.as_ref().map(text).transpose()?)
+        .map_err(flaw_of(directory.path()))?;
     let warnings = [Some(&id), Some(&secret), team_name.as_ref()];
-    Ok(KeyReading {
-        key,
-        warnings: warnings.into_iter().flatten().filter_map(warning).collect(),
-    })
+    Ok(KeyReading { key, warnings: warnings.into_iter().flatten().filter_map(warning).collect() })
 }
 
 fn text(contents: &Contents) -> Result<&str, KeyError> {
@@ -188,18 +172,12 @@ fn text(contents: &Contents) -> Result<&str, KeyError> {
 }
 
 fn flaw_of(path: &Path) -> impl FnOnce(Flaw) -> KeyError {
-    move |flaw| KeyError::Content {
-        path: path.to_owned(),
-        flaw,
-    }
+    move |flaw| KeyError::Content { path: path.to_owned(), flaw }
 }
 
 fn warning(contents: &Contents) -> Option<KeyWarning> {
     let Contents { path, links, .. } = contents;
-    (*links > 1).then(|| KeyWarning::HardLinked {
-        path: path.clone(),
-        links: *links,
-    })
+    (*links > 1).then(|| KeyWarning::HardLinked { path: path.clone(), links: *links })
 }
 
 #[cfg(test)]
@@ -240,16 +218,8 @@ mod tests {
     fn swap(mount: &Path, generation: u32, number: u8) {
         let name = format!("..{generation}");
         create_dir(mount.join(&name)).unwrap();
-        put(
-            &mount.join(&name).join("key_id"),
-            &format!("{ID}{number}"),
-            0o600,
-        );
-        put(
-            &mount.join(&name).join("key_secret"),
-            &format!("secret{number}\n"),
-            0o600,
-        );
+        put(&mount.join(&name).join("key_id"), &format!("{ID}{number}"), 0o600);
+        put(&mount.join(&name).join("key_secret"), &format!("secret{number}\n"), 0o600);
         symlink(&name, mount.join("..data_tmp")).unwrap();
         rename(mount.join("..data_tmp"), mount.join(GENERATION)).unwrap();
         if let Some(before) = generation.checked_sub(1) {
@@ -276,14 +246,8 @@ mod tests {
         let home = tempdir().unwrap();
         let path = home.path().join("key.json");
         put(&path, "{}", 0o600);
-        let message = read(&KeySource::File(path), false)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            message.ends_with("key.json lacks the field key_id: add it"),
-            "{message}"
-        );
+        let message = read(&KeySource::File(path), false).err().unwrap().to_string();
+        assert!(message.ends_with("key.json lacks the field key_id: add it"), "{message}");
     }
 
     // fault 96
@@ -292,12 +256,8 @@ mod tests {
         let home = tempdir().unwrap();
         let path = home.path().join("key.json");
         put(&path, &json(1), 0o600);
-        let warnings = |path: &Path| {
-            read(&KeySource::File(path.into()), false)
-                .ok()
-                .unwrap()
-                .warnings
-        };
+        let warnings =
+            |path: &Path| read(&KeySource::File(path.into()), false).ok().unwrap().warnings;
         assert_eq!(warnings(&path), []);
         hard_link(&path, home.path().join("other")).unwrap();
         assert!(warnings(&path)[0].to_string().contains("has 2 names"));
@@ -313,10 +273,7 @@ mod tests {
         let key = read(&source, false).ok().unwrap().key;
         assert_eq!((key.expose_secret(), key.team_name()), ("secret1", None));
         put(&home.path().join("team_name"), "acme\n", 0o600);
-        assert_eq!(
-            read(&source, false).ok().unwrap().key.team_name(),
-            Some("acme")
-        );
+        assert_eq!(read(&source, false).ok().unwrap().key.team_name(), Some("acme"));
         put(&home.path().join("team_name"), "", 0o600);
         let message = read(&source, false).err().unwrap().to_string();
         assert!(message.contains("team_name is empty"), "{message}");
@@ -332,27 +289,17 @@ mod tests {
         if crate::process::path_error::our_uid() == 0 {
             set_permissions(mount.path(), PermissionsExt::from_mode(0o1777)).unwrap();
         }
-        let key = read(&KeySource::Directory(mount.path().into()), false)
-            .ok()
-            .unwrap()
-            .key;
+        let key = read(&KeySource::Directory(mount.path().into()), false).ok().unwrap().key;
         assert_eq!(key.expose_secret(), "secret1");
         let file = KeySource::File(mount.path().join("key_id"));
-        assert_eq!(
-            label(&file),
-            "content",
-            "single files are reached through the links too"
-        );
+        assert_eq!(label(&file), "content", "single files are reached through the links too");
     }
 
     // fault 80
     #[test]
     fn parts_of_two_generations_are_never_mixed() {
         let mount = mounted_secret(0);
-        let (source, done) = (
-            KeySource::Directory(mount.path().into()),
-            AtomicBool::new(false),
-        );
+        let (source, done) = (KeySource::Directory(mount.path().into()), AtomicBool::new(false));
         let pairs = thread::scope(|scope| {
             scope.spawn(|| {
                 (1..=1000).for_each(|n| swap(mount.path(), n, u8::try_from(n % 2).unwrap()));

@@ -107,11 +107,7 @@ impl Cursor<'_> {
     }
 
     fn expect(&mut self, token: char) -> Result<(), Malformed> {
-        if self.eats(token) {
-            Ok(())
-        } else {
-            Err(self.malformed())
-        }
+        if self.eats(token) { Ok(()) } else { Err(self.malformed()) }
     }
 
     fn eats(&mut self, token: char) -> bool {
@@ -123,11 +119,7 @@ impl Cursor<'_> {
 
     fn end(&mut self) -> Result<(), Malformed> {
         self.skip_space();
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(self.malformed())
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }
     }
 
     fn skip_space(&mut self) {
@@ -140,12 +132,7 @@ impl Cursor<'_> {
 
     fn line(&self) -> usize {
         let read = self.input.len() - self.rest.len();
-        1 + self
-            .input
-            .bytes()
-            .take(read)
-            .filter(|byte| *byte == b'\n')
-            .count()
+        1 + self.input.bytes().take(read).filter(|byte| *byte == b'\n').count()
     }
 }
 
@@ -193,9 +180,7 @@ mod tests {
     }
 
     fn agree(input: &str) -> Result<(), TestCaseError> {
-        let oracle = serde_json::from_str::<Oracle>(input)
-            .ok()
-            .map(|oracle| oracle.0);
+        let oracle = serde_json::from_str::<Oracle>(input).ok().map(|oracle| oracle.0);
         prop_assert_eq!(ours(input).ok(), oracle, "{:?}", input);
         Ok(())
     }
@@ -238,10 +223,7 @@ mod tests {
             "é",
             "\u{feff}",
         ];
-        prop_oneof![
-            proptest::sample::select(PIECES).prop_map(str::to_owned),
-            ".{0,2}"
-        ]
+        prop_oneof![proptest::sample::select(PIECES).prop_map(str::to_owned), ".{0,2}"]
     }
 
     proptest! {
@@ -292,12 +274,9 @@ mod tests {
 
     #[test]
     fn the_line_is_where_it_stops_making_sense() {
-        for (text, line) in [
-            ("", 1),
-            ("{\n\"a\":\"b\"\n;", 3),
-            ("{}\n\n}", 3),
-            ("{\n\"a\":\n1}", 3),
-        ] {
+        for (text, line) in
+            [("", 1), ("{\n\"a\":\"b\"\n;", 3), ("{}\n\n}", 3), ("{\n\"a\":\n1}", 3)]
+        {
             assert_eq!(ours(text), Err(Malformed { line }), "{text:?}");
         }
     }

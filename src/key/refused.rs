@@ -16,8 +16,7 @@ pub struct Refused(VecDeque<(Fingerprint, Tick)>);
 impl Refused {
     /// Takes note that the issuer refused this content at `now`.
     pub fn record(&mut self, content: Fingerprint, now: Tick) {
-        self.0
-            .retain(|(known, at)| *known != content && now.since(*at) < MEMORY);
+        self.0.retain(|(known, at)| *known != content && now.since(*at) < MEMORY);
         if self.0.len() == MOST {
             self.0.pop_front();
         }
@@ -27,9 +26,7 @@ impl Refused {
     /// Tells whether this content was refused less than 15 minutes before `now`.
     #[must_use]
     pub fn contains(&self, content: Fingerprint, now: Tick) -> bool {
-        self.0
-            .iter()
-            .any(|(known, at)| *known == content && now.since(*at) < MEMORY)
+        self.0.iter().any(|(known, at)| *known == content && now.since(*at) < MEMORY)
     }
 }
 
@@ -50,11 +47,7 @@ mod tests {
         let mut refused = Refused::default();
         refused.record(content(1), at(100));
         for (seconds, known) in [(100, true), (999, true), (1001, false)] {
-            assert_eq!(
-                refused.contains(content(1), at(seconds)),
-                known,
-                "{seconds}"
-            );
+            assert_eq!(refused.contains(content(1), at(seconds)), known, "{seconds}");
             assert!(!refused.contains(content(2), at(seconds)));
         }
     }

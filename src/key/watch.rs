@@ -41,9 +41,7 @@ const EVENTS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::ONLYDIR);
 
 /// Events after which the kernel no longer watches what the path names.
-const ENDS: ReadFlags = ReadFlags::IGNORED
-    .union(ReadFlags::UNMOUNT)
-    .union(ReadFlags::MOVE_SELF);
+const ENDS: ReadFlags = ReadFlags::IGNORED.union(ReadFlags::UNMOUNT).union(ReadFlags::MOVE_SELF);
 
 /// File systems on which other machines or processes change files without an event here.
 const SILENT: [i128; 8] = [
@@ -67,20 +65,14 @@ impl Eyes {
     /// Puts a watch on each directory of the trail. Blocks as long as the file system does.
     pub(super) fn open(trail: &Trail) -> Self {
         let Ok(inotify) = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) else {
-            return Self {
-                inotify: None,
-                sees_all: false,
-            };
+            return Self { inotify: None, sees_all: false };
         };
         let mut sees_all = trail.directories().next().is_some();
         for directory in trail.directories() {
             sees_all &= inotify::add_watch(&inotify, directory, EVENTS).is_ok();
             sees_all &= statfs(directory).is_ok_and(|fs| !SILENT.contains(&magic(fs.f_type)));
         }
-        Self {
-            inotify: Some(inotify),
-            sees_all,
-        }
+        Self { inotify: Some(inotify), sees_all }
     }
 }
 
@@ -101,13 +93,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new(nudge: Arc<Notify>) -> Self {
         let next_poll = Instant::now();
-        Self {
-            nudge,
-            trail: None,
-            inotify: None,
-            poll: POLL_BLIND,
-            next_poll,
-        }
+        Self { nudge, trail: None, inotify: None, poll: POLL_BLIND, next_poll }
     }
 
     /// Tells what is watched; `None` before the first look, and when a watch came to its end.
@@ -118,11 +104,7 @@ impl Watcher {
     /// Replaces the watches. A look after this misses nothing; one before it might.
     pub(super) fn watch(&mut self, trail: Trail, eyes: Eyes) {
         self.inotify = eyes.inotify.and_then(|inotify| readable(inotify).ok());
-        self.poll = if eyes.sees_all && self.inotify.is_some() {
-            POLL
-        } else {
-            POLL_BLIND
-        };
+        self.poll = if eyes.sees_all && self.inotify.is_some() { POLL } else { POLL_BLIND };
         self.trail = Some(trail);
     }
 
@@ -179,20 +161,14 @@ fn drain(inotify: &OwnedFd, trail: &Trail) -> io::Result<Seen> {
         ours |= concerns(&event, trail);
         ended |= event.events().intersects(ENDS);
         if reader.is_buffer_empty() {
-            return Ok(if ours {
-                Seen::Ours { ended }
-            } else {
-                Seen::Nothing
-            });
+            return Ok(if ours { Seen::Ours { ended } } else { Seen::Nothing });
         }
     }
 }
 
 /// Tells whether the event is about a name of the trail, a directory itself, or an overflow.
 fn concerns(event: &Event<'_>, trail: &Trail) -> bool {
-    event
-        .file_name()
-        .is_none_or(|name| trail.has_name(OsStr::from_bytes(name.to_bytes())))
+    event.file_name().is_none_or(|name| trail.has_name(OsStr::from_bytes(name.to_bytes())))
 }
 
 #[cfg(test)]
@@ -210,10 +186,7 @@ mod tests {
         let home = tempdir().unwrap();
         let mut trail = Trail::default();
         let directory = TrustedDir::open(home.path(), &mut trail).unwrap();
-        directory
-            .open_file(Path::new("key"), &mut trail)
-            .map(drop)
-            .unwrap_err();
+        directory.open_file(Path::new("key"), &mut trail).map(drop).unwrap_err();
         (home, trail)
     }
 
@@ -249,9 +222,7 @@ mod tests {
     async fn a_cancelled_wait_does_not_put_off_the_poll() {
         let (_home, trail) = directory();
         let mut watcher = watching(&trail);
-        timeout(Duration::from_secs(29), watcher.hint())
-            .await
-            .unwrap_err();
+        timeout(Duration::from_secs(29), watcher.hint()).await.unwrap_err();
         assert_eq!(time_to_hint(&mut watcher).await.as_secs(), 1);
     }
 
@@ -279,15 +250,9 @@ mod tests {
         write(home.path().join("other"), "x").unwrap();
         assert!(matches!(drain(&inotify, &trail), Ok(Seen::Nothing)));
         write(home.path().join("key"), "x").unwrap();
-        assert!(matches!(
-            drain(&inotify, &trail),
-            Ok(Seen::Ours { ended: false })
-        ));
+        assert!(matches!(drain(&inotify, &trail), Ok(Seen::Ours { ended: false })));
         assert!(drain(&inotify, &trail).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock));
         drop(home);
-        assert!(matches!(
-            drain(&inotify, &trail),
-            Ok(Seen::Ours { ended: true })
-        ));
+        assert!(matches!(drain(&inotify, &trail), Ok(Seen::Ours { ended: true })));
     }
 }

@@ -34,11 +34,7 @@ pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
 }
 
 fn listen_tcp(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = stream_socket(family)?;
     // Lets us take the port again while connections of our last life still wait for their end.
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -168,10 +164,7 @@ impl BindError {
     }
 
     fn unix(path: &Path, errno: Errno) -> Self {
-        Self::Unix {
-            path: path.to_owned(),
-            errno,
-        }
+        Self::Unix { path: path.to_owned(), errno }
     }
 }
 
@@ -209,16 +202,9 @@ mod tests {
         let address = first.local_addr().unwrap();
         let error = bind_tcp(address).unwrap_err();
         assert_eq!(error, BindError::PortTaken { address });
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("sport = :{}", address.port()))
-        );
+        assert!(error.to_string().contains(&format!("sport = :{}", address.port())));
         let wildcard = SocketAddr::from(([0, 0, 0, 0], address.port()));
-        assert_eq!(
-            bind_tcp(wildcard).unwrap_err(),
-            BindError::PortTaken { address: wildcard }
-        );
+        assert_eq!(bind_tcp(wildcard).unwrap_err(), BindError::PortTaken { address: wildcard });
         drop(first);
         bind_tcp(address).unwrap();
     }
@@ -226,22 +212,14 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_machine_is_refused() {
         let address: SocketAddr = "192.0.2.1:0".parse().unwrap();
-        assert_eq!(
-            bind_tcp(address).unwrap_err(),
-            BindError::NoSuchAddress { address }
-        );
+        assert_eq!(bind_tcp(address).unwrap_err(), BindError::NoSuchAddress { address });
     }
 
     // fault 252: root may take any port, so the kernel's answer is taken for granted
     #[test]
     fn a_privileged_port_is_explained() {
         let error = BindError::tcp(loopback(80), Errno::ACCESS);
-        assert_eq!(
-            error,
-            BindError::PortDenied {
-                address: loopback(80)
-            }
-        );
+        assert_eq!(error, BindError::PortDenied { address: loopback(80) });
         assert!(error.to_string().contains("CAP_NET_BIND_SERVICE"));
     }
 }

@@ -54,10 +54,7 @@ impl Credentials {
     /// Tells how each of them stands.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
-        self.all()
-            .iter()
-            .map(|(name, member)| standing(name, member))
-            .collect()
+        self.all().iter().map(|(name, member)| standing(name, member)).collect()
     }
 
     /// Tells whether every required one holds a valid token.
@@ -74,24 +71,12 @@ impl Credentials {
 fn standing(name: &str, member: &Member) -> Standing {
     let current = member.handle.current();
     let state = member.handle.state();
-    let reason = match (
-        &current,
-        state.failing.is_some() || state.key_trouble.is_some(),
-    ) {
+    let reason = match (&current, state.failing.is_some() || state.key_trouble.is_some()) {
         (Some((_, left)), false) => format!("valid for {} s", left.as_secs()),
         (Some((_, left)), true) => {
-            format!(
-                "valid for {} s, but not renewed: {}",
-                left.as_secs(),
-                state.trouble()
-            )
+            format!("valid for {} s, but not renewed: {}", left.as_secs(), state.trouble())
         }
         (None, _) => state.trouble(),
     };
-    Standing {
-        name: name.to_owned(),
-        ready: current.is_some(),
-        required: member.required,
-        reason,
-    }
+    Standing { name: name.to_owned(), ready: current.is_some(), required: member.required, reason }
 }

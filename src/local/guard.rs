@@ -158,12 +158,7 @@ fn check_host(guard: &Guard, peer: Peer, request: &Parts) -> Result<(), Denial> 
     };
     let target = request.uri.authority().map(Authority::as_str);
     let named = [host, target.map(str::as_bytes)];
-    if host.is_none()
-        || !named
-            .into_iter()
-            .flatten()
-            .all(|name| is_allowed(name, allowed, port))
-    {
+    if host.is_none() || !named.into_iter().flatten().all(|name| is_allowed(name, allowed, port)) {
         return Err(Denial::Host);
     }
     Ok(())
@@ -173,27 +168,20 @@ fn check_host(guard: &Guard, peer: Peer, request: &Parts) -> Result<(), Denial> 
 fn is_allowed(named: &[u8], allowed: &[String], port: u16) -> bool {
     let own_port = format!(":{port}");
     allowed.iter().any(|name| {
-        named
-            .split_at_checked(name.len())
-            .is_some_and(|(host, rest)| {
-                host.eq_ignore_ascii_case(name.as_bytes())
-                    && (rest.is_empty() || rest == own_port.as_bytes())
-            })
+        named.split_at_checked(name.len()).is_some_and(|(host, rest)| {
+            host.eq_ignore_ascii_case(name.as_bytes())
+                && (rest.is_empty() || rest == own_port.as_bytes())
+        })
     })
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Denial> {
-    let is_fetch = headers
-        .get_all(SEC_FETCH_MODE)
-        .iter()
-        .any(|mode| mode != "cors");
+    let is_fetch = headers.get_all(SEC_FETCH_MODE).iter().any(|mode| mode != "cors");
     if is_fetch || BROWSER.iter().any(|name| headers.contains_key(name)) {
         return Err(Denial::Browser);
     }
     let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(name))
-        || headers
-            .keys()
-            .any(|name| name.as_str().starts_with("x-forwarded-"));
+        || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
     if is_forwarded {
         return Err(Denial::Forwarded);
     }

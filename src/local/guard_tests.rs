@@ -3,19 +3,11 @@
 use super::*;
 
 const TCP: Peer = Peer::Tcp { port: 8420 };
-const UNIX: Peer = Peer::Unix {
-    uid: 1000,
-    gid: 100,
-    pid: Some(7),
-};
+const UNIX: Peer = Peer::Unix { uid: 1000, gid: 100, pid: Some(7) };
 
 fn guard() -> Guard {
     Guard {
-        allowed_hosts: Some(
-            ["localhost", "127.0.0.1", "[::1]"]
-                .map(String::from)
-                .to_vec(),
-        ),
+        allowed_hosts: Some(["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec()),
         require_header: true,
         ..Guard::default()
     }
@@ -38,25 +30,14 @@ fn tcp(headers: &[(&str, &str)]) -> Option<Denial> {
 }
 
 fn host(host: &str) -> Option<Denial> {
-    verdict(
-        &guard(),
-        TCP,
-        "/v1/token",
-        &[("host", host), ("x-bearerd", "1")],
-    )
+    verdict(&guard(), TCP, "/v1/token", &[("host", host), ("x-bearerd", "1")])
 }
 
 // fault 126, 127, 129
 #[test]
 fn hosts_are_exact() {
-    let good = [
-        "localhost",
-        "LocalHost:8420",
-        "127.0.0.1",
-        "127.0.0.1:8420",
-        "[::1]",
-        "[::1]:8420",
-    ];
+    let good =
+        ["localhost", "LocalHost:8420", "127.0.0.1", "127.0.0.1:8420", "[::1]", "[::1]:8420"];
     for name in good {
         assert_eq!(host(name), None, "{name}");
     }
@@ -94,28 +75,15 @@ fn hosts_are_exact() {
 fn there_is_one_host() {
     let only = |headers: &[(&str, &str)]| verdict(&guard(), TCP, "/v1/token", headers);
     assert_eq!(only(&[("x-bearerd", "1")]), Some(Denial::HostMissing));
-    let twice = [
-        ("host", "localhost"),
-        ("host", "localhost"),
-        ("x-bearerd", "1"),
-    ];
+    let twice = [("host", "localhost"), ("host", "localhost"), ("x-bearerd", "1")];
     assert_eq!(only(&twice), Some(Denial::HostMissing));
-    assert_eq!(
-        verdict(&guard(), UNIX, "/v1/token", &[]),
-        Some(Denial::HostMissing)
-    );
+    assert_eq!(verdict(&guard(), UNIX, "/v1/token", &[]), Some(Denial::HostMissing));
 }
 
 #[test]
 fn an_absolute_target_names_a_host_of_ours_too() {
-    let to = |target: &str| {
-        verdict(
-            &guard(),
-            TCP,
-            target,
-            &[("host", "localhost"), ("x-bearerd", "1")],
-        )
-    };
+    let to =
+        |target: &str| verdict(&guard(), TCP, target, &[("host", "localhost"), ("x-bearerd", "1")]);
     assert_eq!(to("http://localhost:8420/v1/token"), None);
     assert_eq!(to("http://evil.example/v1/token"), Some(Denial::Host));
 }
@@ -162,15 +130,8 @@ fn the_usual_clients_pass_untouched() {
             ("accept-encoding", "gzip"),
             ("connection", "keep-alive"),
         ],
-        &[
-            ("user-agent", "Go-http-client/1.1"),
-            ("accept-encoding", "gzip"),
-        ],
-        &[
-            ("user-agent", "node"),
-            ("sec-fetch-mode", "cors"),
-            ("accept-language", "*"),
-        ],
+        &[("user-agent", "Go-http-client/1.1"), ("accept-encoding", "gzip")],
+        &[("user-agent", "node"), ("sec-fetch-mode", "cors"), ("accept-language", "*")],
     ];
     for headers in clients {
         assert_eq!(tcp(headers), None, "{headers:?}");
@@ -181,36 +142,22 @@ fn the_usual_clients_pass_untouched() {
 #[test]
 fn the_required_header_is_one_and_exact_on_tcp_only() {
     let with = |headers: &[(&str, &str)]| {
-        verdict(
-            &guard(),
-            TCP,
-            "/v1/token",
-            &[&[("host", "localhost")], headers].concat(),
-        )
+        verdict(&guard(), TCP, "/v1/token", &[&[("host", "localhost")], headers].concat())
     };
     assert_eq!(with(&[("x-bearerd", "1")]), None);
     for headers in [&[][..], &[("x-bearerd", "0")], &[("x-bearerd", "")]] {
         assert_eq!(with(headers), Some(Denial::Header), "{headers:?}");
     }
-    assert_eq!(
-        with(&[("x-bearerd", "1"), ("x-bearerd", "1")]),
-        Some(Denial::Header)
-    );
+    assert_eq!(with(&[("x-bearerd", "1"), ("x-bearerd", "1")]), Some(Denial::Header));
     assert_eq!(verdict(&guard(), UNIX, "/", &[("host", "x")]), None);
-    let open = Guard {
-        require_header: false,
-        ..guard()
-    };
+    let open = Guard { require_header: false, ..guard() };
     assert_eq!(verdict(&open, TCP, "/", &[("host", "localhost")]), None);
 }
 
 // fault 132
 #[test]
 fn no_upgrade() {
-    assert_eq!(
-        tcp(&[("upgrade", "h2c"), ("connection", "upgrade")]),
-        Some(Denial::Upgrade)
-    );
+    assert_eq!(tcp(&[("upgrade", "h2c"), ("connection", "upgrade")]), Some(Denial::Upgrade));
     assert_eq!(tcp(&[("upgrade", "websocket")]), Some(Denial::Upgrade));
 }
 
@@ -218,18 +165,8 @@ fn no_upgrade() {
 #[test]
 fn peers_are_taken_from_the_list_and_fail_closed() {
     let allowed = |uids: &[u32], gids: &[u32], peer| {
-        let guard = Guard {
-            allow_uids: uids.into(),
-            allow_gids: gids.into(),
-            ..guard()
-        };
-        verdict(
-            &guard,
-            peer,
-            "/",
-            &[("host", "localhost"), ("x-bearerd", "1")],
-        )
-        .is_none()
+        let guard = Guard { allow_uids: uids.into(), allow_gids: gids.into(), ..guard() };
+        verdict(&guard, peer, "/", &[("host", "localhost"), ("x-bearerd", "1")]).is_none()
     };
     assert!(allowed(&[], &[], UNIX));
     assert!(allowed(&[5, 1000], &[], UNIX));

@@ -88,15 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     /// Wraps a stream that has just been accepted.
     pub fn new(stream: S, limits: Limits, busy: Busy) -> Self {
         let read_by = Some(Instant::now() + limits.header_timeout);
-        Self {
-            stream,
-            limits,
-            busy,
-            expect: Expect::Head,
-            read_by,
-            write_by: None,
-            alarm: None,
-        }
+        Self { stream, limits, busy, expect: Expect::Head, read_by, write_by: None, alarm: None }
     }
 
     /// Ends the wait for the client if it has lasted too long.

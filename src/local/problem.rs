@@ -58,58 +58,34 @@ impl Kind {
     const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as Status;
         match self {
-            Self::BadRequest => (
-                Status::BAD_REQUEST,
-                "bad-request",
-                "The request is not valid",
-            ),
+            Self::BadRequest => (Status::BAD_REQUEST, "bad-request", "The request is not valid"),
             Self::Refused => (Status::FORBIDDEN, "refused", "The request is not let in"),
             Self::NotFound => (Status::NOT_FOUND, "not-found", "There is nothing here"),
-            Self::MethodNotAllowed => (
-                Status::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "The path has other methods",
-            ),
-            Self::RequestTimeout => (
-                Status::REQUEST_TIMEOUT,
-                "request-timeout",
-                "The request came too slowly",
-            ),
-            Self::TooLarge => (
-                Status::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The body is too large",
-            ),
-            Self::TargetTooLong => (
-                Status::URI_TOO_LONG,
-                "target-too-long",
-                "The request target is too long",
-            ),
+            Self::MethodNotAllowed => {
+                (Status::METHOD_NOT_ALLOWED, "method-not-allowed", "The path has other methods")
+            }
+            Self::RequestTimeout => {
+                (Status::REQUEST_TIMEOUT, "request-timeout", "The request came too slowly")
+            }
+            Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::TargetTooLong => {
+                (Status::URI_TOO_LONG, "target-too-long", "The request target is too long")
+            }
             Self::UnsupportedMediaType => (
                 Status::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body is not application/json",
             ),
-            Self::WrongHost => (
-                Status::MISDIRECTED_REQUEST,
-                "wrong-host",
-                "The Host is none of this listener's",
-            ),
-            Self::TooManyRequests => (
-                Status::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests",
-            ),
-            Self::NoToken => (
-                Status::SERVICE_UNAVAILABLE,
-                "no-token",
-                "There is no valid token",
-            ),
-            Self::NoNewerToken => (
-                Status::SERVICE_UNAVAILABLE,
-                "no-newer-token",
-                "There is no newer token",
-            ),
+            Self::WrongHost => {
+                (Status::MISDIRECTED_REQUEST, "wrong-host", "The Host is none of this listener's")
+            }
+            Self::TooManyRequests => {
+                (Status::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+            }
+            Self::NoToken => (Status::SERVICE_UNAVAILABLE, "no-token", "There is no valid token"),
+            Self::NoNewerToken => {
+                (Status::SERVICE_UNAVAILABLE, "no-newer-token", "There is no newer token")
+            }
         }
     }
 
@@ -122,12 +98,7 @@ impl Kind {
     /// Makes a problem of this kind.
     #[must_use]
     pub fn because(self, detail: impl Into<String>) -> Problem {
-        Problem {
-            kind: self,
-            detail: detail.into(),
-            retry_after: None,
-            allow: None,
-        }
+        Problem { kind: self, detail: detail.into(), retry_after: None, allow: None }
     }
 }
 
@@ -171,10 +142,7 @@ pub fn answer(status: StatusCode, media_type: &'static str, body: Bytes) -> Resp
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -197,16 +165,8 @@ mod tests {
         assert_eq!(header("content-type"), Some("application/problem+json"));
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(
-            (header("retry-after"), header("allow")),
-            (Some("2"), Some("GET"))
-        );
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("full")
-            .to_bytes();
+        assert_eq!((header("retry-after"), header("allow")), (Some("2"), Some("GET")));
+        let body = response.into_body().collect().await.expect("full").to_bytes();
         let document: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         let expected = serde_json::json!({"type": "urn:bearerd:problem:no-token",
             "title": "There is no valid token", "status": 503, "detail": "the issuer is down"});

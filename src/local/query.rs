@@ -55,11 +55,7 @@ impl Parameter {
 pub fn parse(query: Option<&str>, known: &[Parameter]) -> Result<Query, Problem> {
     let mut parsed = Query::default();
     let mut seen = Vec::new();
-    for pair in query
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(parameter) = known.iter().find(|known| known.name() == name) else {
             return Err(Kind::BadRequest.because(unknown(known)));
@@ -79,11 +75,9 @@ fn set(query: &mut Query, parameter: Parameter, value: &str) -> Result<(), Probl
         Parameter::Credential => query.credential = Some(value.to_owned()),
         Parameter::Format => {
             query.format =
-                value
-                    .parse()
-                    .map_err(|error: crate::token::format::UnknownFormat| {
-                        Kind::BadRequest.because(error.to_string())
-                    })?;
+                value.parse().map_err(|error: crate::token::format::UnknownFormat| {
+                    Kind::BadRequest.because(error.to_string())
+                })?;
         }
         Parameter::MinTtl => query.min_ttl = Some(duration("min_ttl", value, LONGEST_LIFE)?),
         Parameter::Wait => query.wait = Some(duration("wait", value, LONGEST_WAIT)?),
@@ -92,15 +86,11 @@ fn set(query: &mut Query, parameter: Parameter, value: &str) -> Result<(), Probl
 }
 
 fn duration(name: &str, value: &str, most: Duration) -> Result<Duration, Problem> {
-    humantime::parse_duration(value)
-        .ok()
-        .filter(|duration| *duration <= most)
-        .ok_or_else(|| {
-            let most = humantime::format_duration(most);
-            Kind::BadRequest.because(format!(
-                "{name} is a time with a unit, as 90s or 5m, up to {most}"
-            ))
-        })
+    humantime::parse_duration(value).ok().filter(|duration| *duration <= most).ok_or_else(|| {
+        let most = humantime::format_duration(most);
+        Kind::BadRequest
+            .because(format!("{name} is a time with a unit, as 90s or 5m, up to {most}"))
+    })
 }
 
 fn unknown(known: &[Parameter]) -> String {
@@ -115,12 +105,8 @@ fn unknown(known: &[Parameter]) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Parameter; 4] = [
-        Parameter::Credential,
-        Parameter::Format,
-        Parameter::MinTtl,
-        Parameter::Wait,
-    ];
+    const ALL: [Parameter; 4] =
+        [Parameter::Credential, Parameter::Format, Parameter::MinTtl, Parameter::Wait];
 
     #[test]
     fn what_is_known_is_read() {

@@ -24,42 +24,22 @@ pub fn answer_ready_verbose(credentials: &Credentials) -> Response<Body> {
 /// Answers that the event loop turns; with `verbose` it names each credential too.
 #[must_use]
 pub fn answer_live(credentials: &Credentials, verbose: bool) -> Response<Body> {
-    respond(
-        true,
-        if verbose {
-            list(credentials)
-        } else {
-            String::new()
-        },
-    )
+    respond(true, if verbose { list(credentials) } else { String::new() })
 }
 
 fn list(credentials: &Credentials) -> String {
     let mut lines = String::new();
     for standing in credentials.standings() {
         let mark = if standing.ready { "[+]" } else { "[-]" };
-        let optional = if standing.required {
-            ""
-        } else {
-            " (not required)"
-        };
+        let optional = if standing.required { "" } else { " (not required)" };
         // Writing to a string cannot fail.
-        writeln!(
-            lines,
-            "{mark} {}{optional}: {}",
-            standing.name, standing.reason
-        )
-        .ok();
+        writeln!(lines, "{mark} {}{optional}: {}", standing.name, standing.reason).ok();
     }
     lines
 }
 
 fn respond(good: bool, mut text: String) -> Response<Body> {
     text.push_str(if good { "ok\n" } else { "not ready\n" });
-    let status = if good {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(status, "text/plain; charset=utf-8", text.into())
 }

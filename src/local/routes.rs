@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     problem::{Body, Kind, Problem},
@@ -51,6 +52,7 @@ impl EndpointLabel for Endpoint {
 pub struct LocalApi {
     served: ArcSwap<Served>,
     everybody: Arc<Credentials>,
+    closing: CancellationToken,
 }
 
 /// What a listener serves; replaced as a whole on a reload.
@@ -62,16 +64,21 @@ pub(super) struct Served {
 
 impl LocalApi {
     /// Makes the API of a listener; `everybody` are the credentials of the whole daemon.
+    ///
+    /// Once `closing`, no request waits any longer.
     #[must_use]
-    pub fn new(listener: &Listener, everybody: Arc<Credentials>) -> Self {
+    pub fn new(
+        listener: &Listener,
+        everybody: Arc<Credentials>,
+        closing: CancellationToken,
+    ) -> Self {
         let served = ArcSwap::from_pointee(Served::new(listener, &everybody));
-        Self { served, everybody }
+        Self { served, everybody, closing }
     }
 
     /// Serves what a new configuration says.
     pub fn configure(&self, listener: &Listener) {
-        self.served
-            .store(Arc::new(Served::new(listener, &self.everybody)));
+        self.served.store(Arc::new(Served::new(listener, &self.everybody)));
     }
 }
 
@@ -110,7 +117,7 @@ impl App for LocalApi {
         let served = self.served.load_full();
         let answer = match endpoint {
             Endpoint::Token => match allow(&request, READS) {
-                Ok(()) => token::current(&served, &request).await,
+                Ok(()) => token::current(&served, &request, &self.closing).await,
                 Err(problem) => Err(problem),
             },
             Endpoint::Rejected => match allow(&request, "POST") {
@@ -136,15 +143,9 @@ pub const READS: &str = "GET, HEAD";
 /// Refuses any other with the list.
 pub fn allow<B>(request: &Request<B>, methods: &'static str) -> Result<(), Problem> {
     let method: &Method = request.method();
-    if methods
-        .split(", ")
-        .any(|allowed| allowed == method.as_str())
-    {
+    if methods.split(", ").any(|allowed| allowed == method.as_str()) {
         return Ok(());
     }
     let problem = Kind::MethodNotAllowed.because(format!("this path takes {methods}"));
-    Err(Problem {
-        allow: Some(methods),
-        ..problem
-    })
+    Err(Problem { allow: Some(methods), ..problem })
 }

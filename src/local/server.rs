@@ -72,12 +72,7 @@ struct Rules {
 impl Rules {
     fn new(guard: Guard, limits: Limits) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self {
-            guard,
-            limits,
-            places,
-            superseded: CancellationToken::new(),
-        }
+        Self { guard, limits, places, superseded: CancellationToken::new() }
     }
 }
 
@@ -103,13 +98,7 @@ impl<A: App> Server<A> {
             metrics.count_denied(denial.label(), 0);
         }
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
-        Self {
-            app,
-            rules,
-            metrics,
-            audit,
-            clock,
-        }
+        Self { app, rules, metrics, audit, clock }
     }
 
     /// Gives what answers.
@@ -126,8 +115,7 @@ impl<A: App> Server<A> {
     pub fn configure(&self, guard: &Guard, limits: &Limits) {
         let rules = self.rules.load();
         if rules.guard != *guard || rules.limits != *limits {
-            self.rules
-                .store(Arc::new(Rules::new(guard.clone(), limits.clone())));
+            self.rules.store(Arc::new(Rules::new(guard.clone(), limits.clone())));
             rules.superseded.cancel();
         }
     }
@@ -135,7 +123,7 @@ impl<A: App> Server<A> {
     /// Accepts until `stop`; connections live on in `tracker` until they have been answered.
     pub async fn accept(
         self: Arc<Self>,
-        socket: Socket,
+        socket: Arc<Socket>,
         tracker: TaskTracker,
         stop: CancellationToken,
     ) {
@@ -155,12 +143,7 @@ impl<A: App> Server<A> {
             match accepted {
                 None => return,
                 Some((place, Ok((stream, peer)))) => {
-                    let visit = Visit {
-                        peer,
-                        rules,
-                        stop: stop.clone(),
-                        _place: place,
-                    };
+                    let visit = Visit { peer, rules, stop: stop.clone(), _place: place };
                     self.admit(stream, visit, &tracker);
                 }
                 Some((_, Err(error))) => self.accept_failed(&error).await,
@@ -171,10 +154,7 @@ impl<A: App> Server<A> {
     /// A peer that left is no reason to rest; what ran out is (fault 187).
     async fn accept_failed(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        if matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionReset | Interrupted
-        ) {
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             return;
         }
         self.audit.exhausted(error);
@@ -229,11 +209,7 @@ impl<A: App> Server<A> {
         let endpoint = self.app.endpoint(&parts);
         let may_close = has_body(&parts);
         let mut response = match guard::check(&visit.rules.guard, visit.peer, &parts) {
-            Ok(()) => {
-                self.app
-                    .answer(endpoint, Request::from_parts(parts, body))
-                    .await
-            }
+            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
             Err(denial) => self.deny(denial, visit.peer),
         };
         if may_close && response.status().as_u16() >= 400 {
@@ -241,8 +217,7 @@ impl<A: App> Server<A> {
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         let took = self.clock.tick().since(began);
-        self.metrics
-            .count(endpoint, response.status().as_u16(), took);
+        self.metrics.count(endpoint, response.status().as_u16(), took);
         response
     }
 

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     problem::{Body, Kind, Problem, answer},
@@ -35,13 +36,9 @@ const RETRY_LATE: Duration = Duration::from_secs(30);
 pub(super) async fn current(
     served: &Served,
     request: &Request<Incoming>,
+    closing: &CancellationToken,
 ) -> Result<Response<Body>, Problem> {
-    let known = [
-        Parameter::Credential,
-        Parameter::Format,
-        Parameter::MinTtl,
-        Parameter::Wait,
-    ];
+    let known = [Parameter::Credential, Parameter::Format, Parameter::MinTtl, Parameter::Wait];
     let query = query::parse(request.uri().query(), &known)?;
     let handle = served.credential(query.credential.as_deref())?;
     let found = match query.min_ttl {
@@ -54,7 +51,11 @@ pub(super) async fn current(
     }
     match query.wait {
         None => Ok(unchanged(&published)),
-        Some(wait) => changed(handle, &published, query.format, wait).await,
+        Some(wait) => {
+            let change = changed(handle, &published, query.format, wait);
+            let answer = closing.run_until_cancelled(change).await;
+            answer.unwrap_or_else(|| Ok(unchanged(&published)))
+        }
     }
 }
 
@@ -65,10 +66,7 @@ async fn changed(
     format: Format,
     wait: Duration,
 ) -> Result<Response<Body>, Problem> {
-    if timeout(wait, handle.changed_from(seen.serial()))
-        .await
-        .is_err()
-    {
+    if timeout(wait, handle.changed_from(seen.serial())).await.is_err() {
         return Ok(unchanged(seen));
     }
     let (published, remaining) = handle.current().ok_or_else(|| no_token(handle))?;
@@ -150,9 +148,7 @@ async fn read_report(request: Request<Incoming>) -> Result<Report, Problem> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
@@ -160,34 +156,24 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn token(published: &Published, format: Format, remaining: Duration) -> Response<Body> {
     let body = published.body(format, remaining);
     let mut response = answer(StatusCode::OK, format.media_type(), body);
-    response
-        .headers_mut()
-        .insert(header::ETAG, published.etag().clone());
+    response.headers_mut().insert(header::ETAG, published.etag().clone());
     response
 }
 
 fn unchanged(published: &Published) -> Response<Body> {
-    let mut response = answer(
-        StatusCode::NOT_MODIFIED,
-        Format::Json.media_type(),
-        "".into(),
-    );
+    let mut response = answer(StatusCode::NOT_MODIFIED, Format::Json.media_type(), "".into());
     response.headers_mut().remove(header::CONTENT_TYPE);
-    response
-        .headers_mut()
-        .insert(header::ETAG, published.etag().clone());
+    response.headers_mut().insert(header::ETAG, published.etag().clone());
     response
 }
 
 /// RFC 9110 section 13.1.2: a list of tags, compared weakly, or any.
 fn is_known(published: &Published, headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).iter();
-    lists
-        .flat_map(|list| list.as_bytes().split(|byte| *byte == b','))
-        .any(|tag| {
-            let tag = tag.trim_ascii();
-            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == published.etag().as_bytes()
-        })
+    lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).any(|tag| {
+        let tag = tag.trim_ascii();
+        tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == published.etag().as_bytes()
+    })
 }
 
 fn no_token(handle: &Handle) -> Problem {
@@ -200,9 +186,6 @@ fn no_token(handle: &Handle) -> Problem {
 /// When the broker tries again, within reason.
 fn next_try(handle: &Handle) -> Duration {
     let (tick, _) = handle.now();
-    let wait = handle
-        .state()
-        .next_refresh
-        .map_or(RETRY_SOON, |next| next.since(tick));
+    let wait = handle.state().next_refresh.map_or(RETRY_SOON, |next| next.since(tick));
     wait.clamp(RETRY_SOON, RETRY_LATE)
 }

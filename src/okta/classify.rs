@@ -139,19 +139,13 @@ impl MintError {
     /// Tells the policy what it has to know.
     #[must_use]
     pub const fn failure(&self) -> Failure {
-        Failure {
-            mend: self.reason.mend(),
-            retry_after: self.retry_after,
-        }
+        Failure { mend: self.reason.mend(), retry_after: self.retry_after }
     }
 }
 
 impl From<Reason> for MintError {
     fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            retry_after: None,
-        }
+        Self { reason, retry_after: None }
     }
 }
 
@@ -191,10 +185,7 @@ pub fn mint(answer: &Answer<'_>, team: &str) -> Result<Grant, MintError> {
         return granted(answer, team).map_err(MintError::from);
     }
     let asked = retry_time::retry_after(answer.headers, answer.issuer_time());
-    Err(MintError {
-        reason: refused(answer),
-        retry_after: asked,
-    })
+    Err(MintError { reason: refused(answer), retry_after: asked })
 }
 
 /// Tells whether the body of a 401 says that the token is not valid, so that a new one helps.
@@ -280,9 +271,7 @@ fn jwt_end(token: &str) -> Option<Wall> {
     parts.next()?;
     let claims = zeroize::Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
     let Claims { exp } = serde_json::from_slice(&claims).ok()?;
-    Duration::try_from_secs_f64(exp.floor())
-        .ok()
-        .map(Wall::from_unix)
+    Duration::try_from_secs_f64(exp.floor()).ok().map(Wall::from_unix)
 }
 
 /// RFC 6750 section 2.1: what can stand behind `Bearer`.

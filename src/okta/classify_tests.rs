@@ -28,9 +28,7 @@ fn classify(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Grant, 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn reason(status: u16, headers: &[(&str, &str)], body: &str) -> Option<Reason> {
-    classify(status, headers, body)
-        .err()
-        .map(|error| error.reason)
+    classify(status, headers, body).err().map(|error| error.reason)
 }
 
 fn grant(body: &str) -> Grant {
@@ -41,11 +39,7 @@ fn grant(body: &str) -> Grant {
 fn a_good_answer_is_granted() {
     let grant = grant(GOOD);
     assert_eq!(grant.token.expose(), b"SNTL.t-._~+/==");
-    assert_eq!(
-        grant.lifetime,
-        Duration::from_secs(3600),
-        "the fraction extends no life"
-    );
+    assert_eq!(grant.lifetime, Duration::from_secs(3600), "the fraction extends no life");
     assert_eq!(grant.expires_at.to_string(), "2026-01-31T09:00:00Z");
     assert_eq!(grant.team_name, "acme");
 }
@@ -70,16 +64,8 @@ fn every_status() {
             _ => Malformed,
         };
         assert_eq!(reason(status, &[JSON], ERROR), Some(with_body), "{status}");
-        let without = if with_body.mend() == Mend::Outside {
-            Malformed
-        } else {
-            with_body
-        };
-        assert_eq!(
-            reason(status, &[JSON], "{}"),
-            Some(without),
-            "{status} and no error body"
-        );
+        let without = if with_body.mend() == Mend::Outside { Malformed } else { with_body };
+        assert_eq!(reason(status, &[JSON], "{}"), Some(without), "{status} and no error body");
         let page = reason(status, &[("content-type", "text/html")], ERROR);
         assert_eq!(page, Some(without), "{status} and a page");
     }
@@ -108,16 +94,10 @@ fn every_bad_body_of_a_200() {
         (with("SNTL.t-._~+/==", "a\\r\\nX-Evil: 1"), Malformed),
         (with("SNTL.t-._~+/==", "a\\u0000"), Malformed),
         (with("SNTL.t-._~+/==", "\\ud800"), Malformed),
-        (
-            with("SNTL.t-._~+/==", &"a".repeat(LONGEST_TOKEN + 1)),
-            Malformed,
-        ),
+        (with("SNTL.t-._~+/==", &"a".repeat(LONGEST_TOKEN + 1)), Malformed),
         (with("\"SNTL.t-._~+/==\"", "7"), Malformed),
         (with("{", r#"{"bearer_token":"first","#), Malformed),
-        (
-            with("{", r#"{"expires_at":"2026-01-31T09:00:00Z","#),
-            Malformed,
-        ),
+        (with("{", r#"{"expires_at":"2026-01-31T09:00:00Z","#), Malformed),
         (expires("null"), Malformed),
         (expires("1769850000"), Malformed),
         (expires("\"\""), Malformed),
@@ -145,22 +125,11 @@ fn unknown_fields_and_the_longest_token_pass() {
 // fault 16, 31
 #[test]
 fn only_plain_json_is_read() {
-    let accepted = [
-        "application/json",
-        "Application/JSON; charset=utf-8",
-        "application/json ;x",
-    ];
+    let accepted = ["application/json", "Application/JSON; charset=utf-8", "application/json ;x"];
     for value in accepted {
-        assert_eq!(
-            reason(200, &[("content-type", value)], GOOD),
-            None,
-            "{value}"
-        );
+        assert_eq!(reason(200, &[("content-type", value)], GOOD), None, "{value}");
     }
-    assert_eq!(
-        reason(200, &[JSON, ("content-encoding", "Identity")], GOOD),
-        None
-    );
+    assert_eq!(reason(200, &[JSON, ("content-encoding", "Identity")], GOOD), None);
     let refused: [&[(&str, &str)]; 5] = [
         &[],
         &[("content-type", "text/html")],
@@ -169,11 +138,7 @@ fn only_plain_json_is_read() {
         &[JSON, ("content-encoding", "br")],
     ];
     for headers in refused {
-        assert_eq!(
-            reason(200, headers, GOOD),
-            Some(Reason::Malformed),
-            "{headers:?}"
-        );
+        assert_eq!(reason(200, headers, GOOD), Some(Reason::Malformed), "{headers:?}");
     }
 }
 
@@ -189,9 +154,7 @@ fn a_far_end_is_granted_and_left_to_the_clamp() {
 fn the_earlier_of_expires_at_and_exp_counts() {
     let lifetime = |claims: &str| {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
-        grant(&GOOD.replace("SNTL.t-._~+/==", &token))
-            .lifetime
-            .as_secs()
+        grant(&GOOD.replace("SNTL.t-._~+/==", &token)).lifetime.as_secs()
     };
     assert_eq!(lifetime(r#"{"exp":1769847000,"sub":"x"}"#), 600);
     assert_eq!(lifetime(r#"{"exp":1769847000.9}"#), 600);
@@ -201,12 +164,7 @@ fn the_earlier_of_expires_at_and_exp_counts() {
     assert_eq!(lifetime(r#"{"exp":-1e300}"#), 3600);
     assert_eq!(lifetime("no json"), 3600);
     let token = format!("e30.{}", URL_SAFE_NO_PAD.encode(r#"{"exp":1769847000}"#));
-    assert_eq!(
-        grant(&GOOD.replace("SNTL.t-._~+/==", &token))
-            .lifetime
-            .as_secs(),
-        3600
-    );
+    assert_eq!(grant(&GOOD.replace("SNTL.t-._~+/==", &token)).lifetime.as_secs(), 3600);
 }
 
 // fault 30, 66, 68
@@ -214,36 +172,15 @@ fn the_earlier_of_expires_at_and_exp_counts() {
 fn life_is_counted_by_the_issuers_clock() {
     let lifetime = |date: &str| {
         let result = classify(200, &[JSON, ("date", date)], GOOD);
-        result
-            .map(|grant| grant.lifetime.as_secs_f64())
-            .map_err(|error| error.reason)
+        result.map(|grant| grant.lifetime.as_secs_f64()).map_err(|error| error.reason)
     };
-    assert_eq!(
-        lifetime("Sat, 31 Jan 2026 08:00:02 GMT"),
-        Ok(3600.0),
-        "no skew"
-    );
-    assert_eq!(
-        lifetime("Sat, 31 Jan 2026 07:59:58 GMT"),
-        Ok(3600.0),
-        "no skew"
-    );
+    assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:02 GMT"), Ok(3600.0), "no skew");
+    assert_eq!(lifetime("Sat, 31 Jan 2026 07:59:58 GMT"), Ok(3600.0), "no skew");
     assert_eq!(lifetime("Sat, 31 Jan 2026 08:30:00 GMT"), Ok(1800.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 07:30:00 GMT"), Ok(5400.5));
-    assert_eq!(
-        lifetime("Sat, 31 Jan 2026 09:30:00 GMT"),
-        Err(Reason::Expired)
-    );
-    assert_eq!(
-        lifetime("Thu, 01 Jan 1970 00:00:00 GMT"),
-        Ok(3600.0),
-        "not sane"
-    );
-    assert_eq!(
-        lifetime("Sat, 01 Jan 9999 00:00:00 GMT"),
-        Ok(3600.0),
-        "not sane"
-    );
+    assert_eq!(lifetime("Sat, 31 Jan 2026 09:30:00 GMT"), Err(Reason::Expired));
+    assert_eq!(lifetime("Thu, 01 Jan 1970 00:00:00 GMT"), Ok(3600.0), "not sane");
+    assert_eq!(lifetime("Sat, 01 Jan 9999 00:00:00 GMT"), Ok(3600.0), "not sane");
     assert_eq!(lifetime("yesterday"), Ok(3600.0));
 }
 
@@ -251,17 +188,11 @@ fn life_is_counted_by_the_issuers_clock() {
 #[test]
 fn a_retry_time_is_read_by_the_issuers_clock() {
     let asked = |headers: &[(&str, &str)]| {
-        classify(429, headers, "")
-            .err()
-            .expect("refused")
-            .retry_after
-            .map(|wait| wait.as_secs())
+        classify(429, headers, "").err().expect("refused").retry_after.map(|wait| wait.as_secs())
     };
     assert_eq!(asked(&[("x-ratelimit-retry-at", "1769846461")]), Some(60));
-    let skewed = [
-        ("x-ratelimit-retry-at", "1769850061"),
-        ("date", "Sat, 31 Jan 2026 09:00:00 GMT"),
-    ];
+    let skewed =
+        [("x-ratelimit-retry-at", "1769850061"), ("date", "Sat, 31 Jan 2026 09:00:00 GMT")];
     assert_eq!(asked(&skewed), Some(61));
     assert_eq!(asked(&[]), None);
 }
@@ -270,9 +201,5 @@ fn a_retry_time_is_read_by_the_issuers_clock() {
 fn labels_are_unique_and_sentences_quote_nothing() {
     let labels: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.label()).collect();
     assert_eq!(labels.len(), Reason::ALL.len());
-    assert!(
-        Reason::ALL
-            .iter()
-            .all(|reason| !reason.to_string().contains("SNTL"))
-    );
+    assert!(Reason::ALL.iter().all(|reason| !reason.to_string().contains("SNTL")));
 }

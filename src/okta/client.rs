@@ -63,9 +63,7 @@ impl IssuerClient {
             let body = read_body(&mut response).await?;
             Ok((response, body))
         };
-        tokio::time::timeout(self.deadline, call)
-            .await
-            .unwrap_or(Err(Reason::Timeout))
+        tokio::time::timeout(self.deadline, call).await.unwrap_or(Err(Reason::Timeout))
     }
 
     async fn exchange(&self, key: &ApiKey) -> (Result<Grant, MintError>, Option<Observed>) {
@@ -93,11 +91,7 @@ impl Issuer for IssuerClient {
     async fn mint(&self, key: &ApiKey) -> Outcome {
         let started = self.clock.tick();
         let (result, observed) = self.exchange(key).await;
-        Outcome {
-            result,
-            observed,
-            took: self.clock.tick().since(started),
-        }
+        Outcome { result, observed, took: self.clock.tick().since(started) }
     }
 
     async fn refuses(&self, token: &Secret) -> bool {
@@ -105,9 +99,7 @@ impl Issuer for IssuerClient {
         let Some(authorization) = bearer(token) else {
             return false;
         };
-        request
-            .headers_mut()
-            .insert(header::AUTHORIZATION, authorization);
+        request.headers_mut().insert(header::AUTHORIZATION, authorization);
         match self.ask(request).await {
             Ok((response, body)) => {
                 response.status() == StatusCode::UNAUTHORIZED
@@ -122,24 +114,18 @@ impl Issuer for IssuerClient {
 fn endpoint(credential: &Credential, call: &str) -> Url {
     let mut url = credential.base_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
-        path.clear()
-            .extend(["v1", "teams", &credential.team_name, call]);
+        path.clear().extend(["v1", "teams", &credential.team_name, call]);
     }
     url
 }
 
 fn mint_request(url: &Url, key: &ApiKey) -> Request {
     let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_REQUEST));
-    let wanted = MintRequest {
-        key_id: key.id(),
-        key_secret: key.expose_secret(),
-    };
+    let wanted = MintRequest { key_id: key.id(), key_secret: key.expose_secret() };
     serde_json::to_writer(&mut *body, &wanted).expect("two strings can be written to memory");
     let mut request = Request::new(Method::POST, url.clone());
     let json = HeaderValue::from_static("application/json");
-    request
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, json.clone());
+    request.headers_mut().insert(header::CONTENT_TYPE, json.clone());
     request.headers_mut().insert(header::ACCEPT, json);
     *request.body_mut() = Some(Bytes::from_owner(body).into());
     request
@@ -155,11 +141,7 @@ fn bearer(token: &Secret) -> Option<HeaderValue> {
 /// Reads at most the cap; what was announced is not believed (fault 13).
 async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, Reason> {
     let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_BODY));
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| transport::reason(&error))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport::reason(&error))? {
         if body.len() + chunk.len() > LARGEST_BODY {
             return Err(Reason::Malformed);
         }

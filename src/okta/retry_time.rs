@@ -42,16 +42,11 @@ fn seconds_or_date(text: &str, now: Wall) -> Option<Duration> {
 
 fn http_date(text: &str) -> Option<Wall> {
     let date = httpdate::parse_http_date(text).ok()?;
-    date.duration_since(std::time::UNIX_EPOCH)
-        .ok()
-        .map(Wall::from_unix)
+    date.duration_since(std::time::UNIX_EPOCH).ok().map(Wall::from_unix)
 }
 
 fn digits(text: &str) -> Option<u64> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -69,10 +64,7 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |&(name, value): &(&'static str, &str)| {
-            (
-                HeaderName::from_static(name),
-                value.parse().expect("a header"),
-            )
+            (HeaderName::from_static(name), value.parse().expect("a header"))
         };
         pairs.iter().map(pair).collect()
     }
@@ -94,21 +86,12 @@ mod tests {
             (&[("retry-after", "99999999999999999999999")], None),
             (&[("retry-after", &far)], None),
             (&[("retry-after", "30"), ("retry-after", "30")], None),
-            (
-                &[("retry-after", "Sat, 31 Jan 2026 08:00:45 GMT")],
-                Some(45),
-            ),
+            (&[("retry-after", "Sat, 31 Jan 2026 08:00:45 GMT")], Some(45)),
             (&[("retry-after", "Sat, 31 Jan 2026 07:00:00 GMT")], Some(0)),
             (&[("x-ratelimit-retry-at", "1769846460")], Some(60)),
             (&[("x-ratelimit-retry-at", "1")], Some(0)),
             (&[("x-ratelimit-retry-at", "-1")], None),
-            (
-                &[
-                    ("x-ratelimit-retry-at", "1769846460"),
-                    ("retry-after", "90"),
-                ],
-                Some(90),
-            ),
+            (&[("x-ratelimit-retry-at", "1769846460"), ("retry-after", "90")], Some(90)),
         ];
         for (pairs, expected) in table {
             let expected = expected.map(Duration::from_secs);

@@ -67,9 +67,7 @@ pub fn build(okta: &Okta) -> Result<Client, TransportError> {
     if let Some(proxy) = &okta.proxy {
         builder = builder.proxy(forward_proxy(proxy, okta.proxy_auth_file.as_deref())?);
     }
-    builder
-        .build()
-        .map_err(|_may_name_the_proxy| TransportError::Client)
+    builder.build().map_err(|_may_name_the_proxy| TransportError::Client)
 }
 
 /// Tells what a failed call failed of.
@@ -95,9 +93,7 @@ fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        let hidden = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let hidden = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause = match hidden {
             Some(inner) => Some(inner),
             None => error.source(),
@@ -108,9 +104,7 @@ fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
 
 /// TLS 1.2 and 1.3, verified against the built-in roots and those of the file; no key log.
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca_file {
         let pem = read(path)?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
@@ -160,9 +154,7 @@ struct Resolver {
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self {
-            turn: Arc::new(Semaphore::new(1)),
-        }
+        Self { turn: Arc::new(Semaphore::new(1)) }
     }
 }
 

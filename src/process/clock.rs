@@ -68,10 +68,7 @@ fn boot_timer(deadline: Tick) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
     let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
     let moment = deadline.since_boot().clamp(LEAST_MOMENT, LAST_MOMENT);
-    let once = Itimerspec {
-        it_interval: Timespec::default(),
-        it_value: timespec(moment),
-    };
+    let once = Itimerspec { it_interval: Timespec::default(), it_value: timespec(moment) };
     timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &once)?;
     readable(timer)
 }

@@ -23,20 +23,14 @@ impl Fingerprint {
             context.update(b"\0");
         }
         let mut hash = [0; 32];
-        hash.iter_mut()
-            .zip(context.sign().as_ref())
-            .for_each(|(to, from)| *to = *from);
+        hash.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
         Self(hash)
     }
 
     /// Prints the first 8 bytes as 16 hex digits: enough to tell two apart in a log.
     #[must_use]
     pub fn short(&self) -> String {
-        self.0
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

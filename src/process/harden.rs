@@ -6,10 +6,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 ///
 /// Best effort: a kernel that refuses leaves things as they were (faults 229, 230).
 pub fn harden() {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, none).ok();
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     rustix::thread::set_no_new_privs(true).ok();

@@ -58,11 +58,7 @@ pub fn read_file(
     let stat = fstat(&fd).map_err(|errno| PathError::new(&path, errno))?;
     check(&path, &stat, access)?;
     let bytes = read_capped(&fd, &path)?;
-    Ok(Contents {
-        bytes,
-        path,
-        links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
-    })
+    Ok(Contents { bytes, path, links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX) })
 }
 
 /// Says why a file was not read, in a sentence for people.
@@ -121,10 +117,9 @@ impl From<PathError> for FileError {
     /// Takes the error over; the kernel opens no socket, and says so with `ENXIO`.
     fn from(error: PathError) -> Self {
         match error {
-            PathError::System {
-                path,
-                errno: Errno::NXIO | Errno::ISDIR,
-            } => Self::NotRegular { path },
+            PathError::System { path, errno: Errno::NXIO | Errno::ISDIR } => {
+                Self::NotRegular { path }
+            }
             error => Self::Path(error),
         }
     }
@@ -132,9 +127,7 @@ impl From<PathError> for FileError {
 
 fn check(path: &Path, stat: &Stat, access: Access) -> Result<(), FileError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(FileError::NotRegular {
-            path: path.to_owned(),
-        });
+        return Err(FileError::NotRegular { path: path.to_owned() });
     }
     check_owner(path, stat)?;
     let (forbidden, wanted) = match access {
@@ -144,11 +137,7 @@ fn check(path: &Path, stat: &Stat, access: Access) -> Result<(), FileError> {
     };
     let mode = permissions(stat);
     if mode & forbidden != 0 {
-        return Err(FileError::Mode {
-            path: path.to_owned(),
-            mode,
-            wanted,
-        });
+        return Err(FileError::Mode { path: path.to_owned(), mode, wanted });
     }
     Ok(())
 }
@@ -166,9 +155,7 @@ fn read_capped(fd: &OwnedFd, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileErro
         }
     }
     if filled > MAX_BYTES {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(FileError::TooLarge { path: path.to_owned() });
     }
     bytes.truncate(filled);
     Ok(bytes)
@@ -227,10 +214,7 @@ mod tests {
         let (_home, path) = home(b"x", 0o644);
         let message = read_at(&path, Access::OwnerOnly).err().unwrap().to_string();
         let quoted = format!("run chmod 600 '{}'", path.display());
-        assert!(
-            message.contains("0644") && message.contains(&quoted),
-            "{message}"
-        );
+        assert!(message.contains("0644") && message.contains(&quoted), "{message}");
     }
 
     // fault 84
@@ -242,10 +226,7 @@ mod tests {
         let (_home, path) = home(b"x", 0o600);
         chown(&path, Some(65534), None).unwrap();
         let message = read_at(&path, Access::Unchecked).err().unwrap().to_string();
-        assert!(
-            message.contains("65534") && message.contains("chown"),
-            "{message}"
-        );
+        assert!(message.contains("65534") && message.contains("chown"), "{message}");
     }
 
     // fault 87
@@ -254,23 +235,15 @@ mod tests {
         let home = tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
         fs::create_dir(at("directory")).unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            at("pipe"),
-            FileType::Fifo,
-            rustix::fs::Mode::RWXU,
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .unwrap();
         let _listener = UnixListener::bind(at("socket")).unwrap();
         for name in ["directory", "pipe", "socket"] {
             assert_eq!(label(&at(name)), "not_regular", "{name}");
         }
-        for (path, expected) in [
-            ("/dev/zero", "not_regular"),
-            ("/dev/null", "not_regular"),
-            ("/", "not_regular"),
-        ] {
+        for (path, expected) in
+            [("/dev/zero", "not_regular"), ("/dev/null", "not_regular"), ("/", "not_regular")]
+        {
             assert_eq!(label(Path::new(path)), expected, "{path}");
         }
         // Regular by its type, but nothing is mapped where it begins: fault 92's EIO.
@@ -283,10 +256,7 @@ mod tests {
     #[test]
     fn the_cap_counts_bytes_read() {
         let (_home, path) = home(&[b'x'; MAX_BYTES], 0o600);
-        assert_eq!(
-            read_at(&path, Access::OwnerOnly).unwrap().bytes.len(),
-            MAX_BYTES
-        );
+        assert_eq!(read_at(&path, Access::OwnerOnly).unwrap().bytes.len(), MAX_BYTES);
         let huge = fs::OpenOptions::new().write(true).open(&path).unwrap();
         for size in [MAX_BYTES as u64 + 1, 10 << 30] {
             huge.set_len(size).unwrap();

@@ -74,10 +74,7 @@ impl PathError {
         match errno {
             Errno::NOENT => Self::Missing { path },
             Errno::NOTDIR => Self::NotDirectory { path },
-            Errno::ACCESS | Errno::PERM => Self::Denied {
-                path,
-                uid: our_uid(),
-            },
+            Errno::ACCESS | Errno::PERM => Self::Denied { path, uid: our_uid() },
             Errno::LOOP => Self::Loop { path },
             errno => Self::System { path, errno },
         }
@@ -114,11 +111,7 @@ pub fn check_owner(path: &Path, stat: &Stat) -> Result<(), PathError> {
     if owner == 0 || owner == uid {
         return Ok(());
     }
-    Err(PathError::Owner {
-        path: path.to_owned(),
-        owner,
-        uid,
-    })
+    Err(PathError::Owner { path: path.to_owned(), owner, uid })
 }
 
 /// Tells the user id that our file accesses are judged by.
@@ -160,10 +153,7 @@ mod tests {
             let error = PathError::new(path, errno);
             let sentence = error.to_string();
             assert_eq!(error.label(), label);
-            assert!(
-                sentence.contains("/a/b") && sentence.contains(remedy),
-                "{sentence}"
-            );
+            assert!(sentence.contains("/a/b") && sentence.contains(remedy), "{sentence}");
         }
     }
 }

@@ -105,9 +105,7 @@ pub(crate) mod memory {
         let itself = bytes.as_ptr_range();
         let addresses = (usize::try_from(start).unwrap()..).zip(bytes.windows(inverted.len()));
         let outside = |at: &usize| !(itself.start.addr()..itself.end.addr()).contains(at);
-        addresses
-            .filter(|(at, window)| *window == inverted && outside(at))
-            .count()
+        addresses.filter(|(at, window)| *window == inverted && outside(at)).count()
     }
 }
 
@@ -154,11 +152,7 @@ mod tests {
         roomy.extend(inverted.iter().map(|byte| !byte));
         let secret = Secret::from(roomy);
         let part = &inverted[24..56];
-        assert_eq!(
-            memory::copies(part),
-            1,
-            "the secret itself, so the search works"
-        );
+        assert_eq!(memory::copies(part), 1, "the secret itself, so the search works");
         drop(secret);
         assert_eq!(memory::copies(part), 0);
     }

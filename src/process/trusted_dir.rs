@@ -49,11 +49,7 @@ impl TrustedDir {
     ///
     /// As [`TrustedDir::open`], and when a directory cannot be made.
     pub fn open_or_make(path: &Path, shared: bool) -> Result<Self, PathError> {
-        let strictness = if shared {
-            Strictness::MakeShared
-        } else {
-            Strictness::Make
-        };
+        let strictness = if shared { Strictness::MakeShared } else { Strictness::Make };
         Walk::from_root(path, strictness, &mut Trail::default())?.directory()
     }
 
@@ -102,14 +98,8 @@ impl TrustedDir {
     }
 
     fn again(&self) -> Result<Self, PathError> {
-        let fd = self
-            .fd
-            .try_clone()
-            .map_err(|error| PathError::from_io(&self.path, &error))?;
-        Ok(Self {
-            fd,
-            path: self.path.clone(),
-        })
+        let fd = self.fd.try_clone().map_err(|error| PathError::from_io(&self.path, &error))?;
+        Ok(Self { fd, path: self.path.clone() })
     }
 
     fn root() -> Result<Self, PathError> {
@@ -147,10 +137,7 @@ impl Identity {
     /// Takes device and inode from what `fstat` said.
     #[must_use]
     pub const fn of(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        }
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
@@ -181,11 +168,7 @@ impl Trail {
         let Ok(identity) = directory.identity() else {
             return;
         };
-        let mark = Mark {
-            directory: directory.path.clone(),
-            identity,
-            name: name.to_owned(),
-        };
+        let mark = Mark { directory: directory.path.clone(), identity, name: name.to_owned() };
         if !self.0.contains(&mark) {
             self.0.push(mark);
         }
@@ -214,13 +197,7 @@ struct Walk<'t> {
 
 impl<'t> Walk<'t> {
     fn new(at: TrustedDir, path: &Path, strictness: Strictness, trail: &'t mut Trail) -> Self {
-        let mut walk = Self {
-            at,
-            pending: Vec::new(),
-            links: 0,
-            strictness,
-            trail,
-        };
+        let mut walk = Self { at, pending: Vec::new(), links: 0, strictness, trail };
         walk.push(path);
         walk
     }
@@ -328,14 +305,11 @@ impl<'t> Walk<'t> {
     }
 
     fn push(&mut self, path: &Path) {
-        let names = path
-            .components()
-            .rev()
-            .filter_map(|component| match component {
-                Component::ParentDir => Some(OsString::from("..")),
-                Component::Normal(name) => Some(name.to_owned()),
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-            });
+        let names = path.components().rev().filter_map(|component| match component {
+            Component::ParentDir => Some(OsString::from("..")),
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        });
         self.pending.extend(names);
     }
 
@@ -392,14 +366,7 @@ mod tests {
         let home = tempdir().unwrap();
         let path = home.path().join("a/b/c");
         create_dir_all(&path).unwrap();
-        (
-            home,
-            [
-                path.ancestors().nth(2).unwrap().into(),
-                path.parent().unwrap().into(),
-                path,
-            ],
-        )
+        (home, [path.ancestors().nth(2).unwrap().into(), path.parent().unwrap().into(), path])
     }
 
     fn is_root_or_says_so() -> bool {
@@ -414,19 +381,12 @@ mod tests {
     #[test]
     fn every_mode_of_every_directory_on_the_way_counts() {
         let (_home, [a, b, c]) = nested();
-        for mode in (0o500..=0o777)
-            .chain(0o1500..=0o1777)
-            .filter(|mode| mode & 0o500 == 0o500)
-        {
+        for mode in (0o500..=0o777).chain(0o1500..=0o1777).filter(|mode| mode & 0o500 == 0o500) {
             // Sticky directories are trusted if they are root's.
             let trusted = mode & 0o002 == 0 || (mode & 0o1000 != 0 && our_uid() == 0);
             for directory in [&a, &b, &c] {
                 chmod(directory, mode);
-                let expected = if trusted {
-                    "opened"
-                } else {
-                    "shared_directory"
-                };
+                let expected = if trusted { "opened" } else { "shared_directory" };
                 assert_eq!(label(&c), expected, "{mode:o} {}", directory.display());
                 chmod(directory, 0o755);
             }
@@ -477,22 +437,12 @@ mod tests {
         write(c.join("file"), "x").unwrap();
         let mut trail = Trail::default();
         let directory = TrustedDir::open(&home.path().join("link"), &mut trail).unwrap();
-        directory
-            .open_file(Path::new("file"), &mut trail)
-            .map(|opened| opened.path)
-            .unwrap();
-        directory
-            .open_file(Path::new("absent"), &mut trail)
-            .map(|opened| opened.path)
-            .unwrap_err();
+        directory.open_file(Path::new("file"), &mut trail).map(|opened| opened.path).unwrap();
+        directory.open_file(Path::new("absent"), &mut trail).map(|opened| opened.path).unwrap_err();
         let home = home.path().canonicalize().unwrap();
         let c = c.canonicalize().unwrap();
         assert_eq!(trail.directories().collect::<Vec<_>>(), [&home, &c, &c]);
-        assert!(
-            ["link", "file", "absent"]
-                .iter()
-                .all(|name| trail.has_name(OsStr::new(name)))
-        );
+        assert!(["link", "file", "absent"].iter().all(|name| trail.has_name(OsStr::new(name))));
         assert!(!trail.has_name(OsStr::new("c")));
     }
 
@@ -505,10 +455,7 @@ mod tests {
         TrustedDir::open_or_make(&path, false).map(drop).unwrap();
         rustix::process::umask(umask);
         let mode = |path: &Path| path.metadata().unwrap().mode() & 0o7777;
-        assert_eq!(
-            [mode(&a), mode(&a.join("new")), mode(&path)],
-            [0o700, 0o755, 0o755]
-        );
+        assert_eq!([mode(&a), mode(&a.join("new")), mode(&path)], [0o700, 0o755, 0o755]);
         let shared = home.path().join("shared");
         create_dir(&shared).unwrap();
         chmod(&shared, 0o777);

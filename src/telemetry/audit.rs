@@ -75,16 +75,8 @@ struct Who {
 impl From<Peer> for Who {
     fn from(peer: Peer) -> Self {
         match peer {
-            Peer::Unix { uid, gid, pid } => Self {
-                uid: Some(uid),
-                gid: Some(gid),
-                pid,
-            },
-            Peer::Tcp { .. } | Peer::Unknown => Self {
-                uid: None,
-                gid: None,
-                pid: None,
-            },
+            Peer::Unix { uid, gid, pid } => Self { uid: Some(uid), gid: Some(gid), pid },
+            Peer::Tcp { .. } | Peer::Unknown => Self { uid: None, gid: None, pid: None },
         }
     }
 }
@@ -108,16 +100,11 @@ impl Limiter {
     }
 
     fn take(&self, now: Tick) -> bool {
-        let mut state = self
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (left, since) = state.get_or_insert((BURST, now));
         let intervals = now.since(*since).as_secs() / INTERVAL.as_secs();
         if intervals > 0 {
-            *left = left
-                .saturating_add(u32::try_from(intervals).unwrap_or(BURST))
-                .min(BURST);
+            *left = left.saturating_add(u32::try_from(intervals).unwrap_or(BURST)).min(BURST);
             *since = now;
         }
         let may = *left > 0;
@@ -135,9 +122,7 @@ mod tests {
     fn a_flood_costs_a_line_a_second_and_is_counted() {
         let limiter = Limiter::default();
         let at = |millis: u64| Tick::from_boot(Duration::from_millis(millis));
-        let lines = (0..60_000)
-            .filter_map(|millis| limiter.admit(at(millis)))
-            .collect::<Vec<_>>();
+        let lines = (0..60_000).filter_map(|millis| limiter.admit(at(millis))).collect::<Vec<_>>();
         assert_eq!(lines.len(), 10 + 59);
         assert_eq!(lines.iter().sum::<u64>() + 69 + 999, 60_000);
     }
@@ -149,9 +134,6 @@ mod tests {
             let now = Tick::from_boot(Duration::from_secs(second));
             (0..100).filter(|_| limiter.admit(now).is_some()).count()
         };
-        assert_eq!(
-            [burst(0), burst(0), burst(3), burst(10_000)],
-            [10, 0, 3, 10]
-        );
+        assert_eq!([burst(0), burst(0), burst(3), burst(10_000)], [10, 0, 3, 10]);
     }
 }

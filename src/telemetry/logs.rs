@@ -25,9 +25,7 @@ pub struct Logs {
 /// Starts the log of the process; a second start changes nothing.
 #[must_use]
 pub fn start(log: &Log) -> Logs {
-    let builder = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(WAITING);
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING);
     let (writer, guard) = builder.thread_name("log").finish(std::io::stderr());
     let dropped = writer.error_counter();
     let (filter, handle) = reload::Layer::new(filter(&log.level));
@@ -38,26 +36,11 @@ pub fn start(log: &Log) -> Logs {
     let lines = if is_text {
         lines.with_ansi(colours).boxed()
     } else {
-        lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed()
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     };
     // Only a test that runs several daemons in one process starts a second log.
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init()
-        .ok();
-    Logs {
-        filter: handle,
-        dropped,
-        told: 0,
-        format: log.format,
-        _writer: guard,
-    }
+    tracing_subscriber::registry().with(filter).with(lines).try_init().ok();
+    Logs { filter: handle, dropped, told: 0, format: log.format, _writer: guard }
 }
 
 /// The configuration has been through this parser before.

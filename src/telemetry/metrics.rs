@@ -17,9 +17,8 @@ use crate::{
 /// Upper bounds of a call to the issuer, in seconds.
 const CALL_BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Upper bounds of an answer of ours, in seconds: microseconds usually, a wait at times.
-const ANSWER_BUCKETS: [f64; 10] = [
-    0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 1.0, 5.0, 60.0,
-];
+const ANSWER_BUCKETS: [f64; 10] =
+    [0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 1.0, 5.0, 60.0];
 
 /// Holds all families of the process.
 #[derive(Clone)]
@@ -54,14 +53,9 @@ impl Metrics {
         let new = Families(&registry);
         let metrics = Self {
             expiry: new.gauges("token_expiry_timestamp_seconds", "End of the token."),
-            issued: new.gauges(
-                "token_issued_timestamp_seconds",
-                "Start of the token's life.",
-            ),
-            next_refresh: new.gauges(
-                "token_next_refresh_timestamp_seconds",
-                "When the next mint is due.",
-            ),
+            issued: new.gauges("token_issued_timestamp_seconds", "Start of the token's life."),
+            next_refresh: new
+                .gauges("token_next_refresh_timestamp_seconds", "When the next mint is due."),
             refreshes: new.counters("token_refreshes_total", "Mints.", &["trigger", "result"]),
             refresh_failures: new.counters(
                 "token_refresh_failures_total",
@@ -79,14 +73,10 @@ impl Metrics {
                 "Clients' reports of a 401 by what came of them.",
                 &["outcome"],
             ),
-            clock_skew: new.gauges(
-                "issuer_clock_skew_seconds",
-                "How far the issuer's clock is ahead.",
-            ),
-            rate_limit_remaining: new.gauges(
-                "issuer_rate_limit_remaining",
-                "Calls left of the user's budget.",
-            ),
+            clock_skew: new
+                .gauges("issuer_clock_skew_seconds", "How far the issuer's clock is ahead."),
+            rate_limit_remaining: new
+                .gauges("issuer_rate_limit_remaining", "Calls left of the user's budget."),
             key_reloads: new.counters("key_reloads_total", "Reads of a new key.", &["result"]),
             ready: new.gauges("credential_ready", "1 while a valid token is held."),
             requests: new.plain_counters(
@@ -117,9 +107,7 @@ impl Metrics {
 
     fn describe_process(&self, new: &Families<'_>) {
         let revision = option_env!("BEARERD_REVISION").unwrap_or("unknown");
-        new.build_info()
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
-            .set(1);
+        new.build_info().with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         for result in RESULTS {
             self.config_reloads.with_label_values(&[result]);
         }
@@ -131,13 +119,11 @@ impl Metrics {
     pub fn credential(&self, name: &str) -> CredentialMetrics {
         for trigger in Trigger::ALL {
             for result in RESULTS {
-                self.refreshes
-                    .with_label_values(&[name, trigger.label(), result]);
+                self.refreshes.with_label_values(&[name, trigger.label(), result]);
             }
         }
         for reason in Reason::ALL {
-            self.refresh_failures
-                .with_label_values(&[name, reason.label()]);
+            self.refresh_failures.with_label_values(&[name, reason.label()]);
         }
         for outcome in REJECTIONS {
             self.rejections.with_label_values(&[name, outcome]);
@@ -145,10 +131,7 @@ impl Metrics {
         for result in RESULTS {
             self.key_reloads.with_label_values(&[name, result]);
         }
-        CredentialMetrics {
-            name: name.to_owned(),
-            all: self.clone(),
-        }
+        CredentialMetrics { name: name.to_owned(), all: self.clone() }
     }
 
     /// Takes away what would look like a token of a credential that is no longer configured.
@@ -166,10 +149,7 @@ impl Metrics {
         ListenerMetrics {
             name: name.to_owned(),
             connections: self.connections.with_label_values(&[name]),
-            endpoints: E::ALL
-                .iter()
-                .map(|endpoint| self.endpoint(name, *endpoint))
-                .collect(),
+            endpoints: E::ALL.iter().map(|endpoint| self.endpoint(name, *endpoint)).collect(),
             denied: self.denied.clone(),
             endpoint: PhantomData,
         }
@@ -180,17 +160,13 @@ impl Metrics {
             requests: self.requests.clone(),
             labels: [listener.to_owned(), endpoint.label().to_owned()],
             codes: CODES.map(|_| OnceLock::new()),
-            duration: self
-                .request_duration
-                .with_label_values(&[listener, endpoint.label()]),
+            duration: self.request_duration.with_label_values(&[listener, endpoint.label()]),
         }
     }
 
     /// Counts a reload of the configuration; `at` is set when it succeeded.
     pub fn count_config_reload(&self, at: Option<Wall>) {
-        self.config_reloads
-            .with_label_values(&[result(at.is_some())])
-            .inc();
+        self.config_reloads.with_label_values(&[result(at.is_some())]).inc();
         if let Some(at) = at {
             self.config_reloaded.set(seconds(at));
         }
@@ -238,16 +214,9 @@ pub struct CredentialMetrics {
 impl CredentialMetrics {
     /// Counts a mint and the time that it took.
     pub fn count_refresh(&self, trigger: Trigger, failed: Option<Reason>, took: Duration) {
-        let labels = [
-            self.name.as_str(),
-            trigger.label(),
-            result(failed.is_none()),
-        ];
+        let labels = [self.name.as_str(), trigger.label(), result(failed.is_none())];
         self.all.refreshes.with_label_values(&labels).inc();
-        self.all
-            .refresh_duration
-            .with_label_values(&[&self.name])
-            .observe(took.as_secs_f64());
+        self.all.refresh_duration.with_label_values(&[&self.name]).observe(took.as_secs_f64());
         if let Some(reason) = failed {
             let labels = [self.name.as_str(), reason.label()];
             self.all.refresh_failures.with_label_values(&labels).inc();
@@ -256,61 +225,37 @@ impl CredentialMetrics {
 
     /// Shows the life of the token that is served from now on.
     pub fn set_token(&self, issued: Wall, expires: Wall) {
-        self.all
-            .issued
-            .with_label_values(&[&self.name])
-            .set(seconds(issued));
-        self.all
-            .expiry
-            .with_label_values(&[&self.name])
-            .set(seconds(expires));
+        self.all.issued.with_label_values(&[&self.name]).set(seconds(issued));
+        self.all.expiry.with_label_values(&[&self.name]).set(seconds(expires));
     }
 
     /// Shows when the next mint is due.
     pub fn set_next_refresh(&self, at: Wall) {
-        self.all
-            .next_refresh
-            .with_label_values(&[&self.name])
-            .set(seconds(at));
+        self.all.next_refresh.with_label_values(&[&self.name]).set(seconds(at));
     }
 
     /// Shows what an answer of the issuer told besides.
     pub fn set_issuer(&self, skew: f64, rate_limit_remaining: Option<u64>) {
-        self.all
-            .clock_skew
-            .with_label_values(&[&self.name])
-            .set(skew);
+        self.all.clock_skew.with_label_values(&[&self.name]).set(skew);
         if let Some(calls) = rate_limit_remaining {
             let calls = u32::try_from(calls).unwrap_or(u32::MAX);
-            self.all
-                .rate_limit_remaining
-                .with_label_values(&[&self.name])
-                .set(calls.into());
+            self.all.rate_limit_remaining.with_label_values(&[&self.name]).set(calls.into());
         }
     }
 
     /// Counts a client's report by its outcome.
     pub fn count_rejection(&self, outcome: &'static str) {
-        self.all
-            .rejections
-            .with_label_values(&[self.name.as_str(), outcome])
-            .inc();
+        self.all.rejections.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
 
     /// Counts a read of a changed key.
     pub fn count_key_reload(&self, success: bool) {
-        self.all
-            .key_reloads
-            .with_label_values(&[self.name.as_str(), result(success)])
-            .inc();
+        self.all.key_reloads.with_label_values(&[self.name.as_str(), result(success)]).inc();
     }
 
     /// Shows whether a valid token is held.
     pub fn set_ready(&self, ready: bool) {
-        self.all
-            .ready
-            .with_label_values(&[&self.name])
-            .set(if ready { 1.0 } else { 0.0 });
+        self.all.ready.with_label_values(&[&self.name]).set(if ready { 1.0 } else { 0.0 });
     }
 }
 
@@ -378,11 +323,7 @@ impl<E: Endpoint> ListenerMetrics<E> {
             return;
         };
         let [listener, endpoint] = &metrics.labels;
-        let counter = || {
-            metrics
-                .requests
-                .with_label_values(&[listener, endpoint, label])
-        };
+        let counter = || metrics.requests.with_label_values(&[listener, endpoint, label]);
         cell.get_or_init(counter).inc();
     }
 
@@ -397,20 +338,12 @@ impl<E: Endpoint> ListenerMetrics<E> {
     #[must_use]
     pub fn denied(&self) -> u64 {
         let reasons = Denial::ALL.iter().map(|denial| denial.label());
-        reasons
-            .map(|label| {
-                self.denied
-                    .with_label_values(&[self.name.as_str(), label])
-                    .get()
-            })
-            .sum()
+        reasons.map(|label| self.denied.with_label_values(&[self.name.as_str(), label]).get()).sum()
     }
 
     /// Lets a refusal for this reason exist at zero, or counts one.
     pub fn count_denied(&self, reason: &'static str, times: u64) {
-        self.denied
-            .with_label_values(&[self.name.as_str(), reason])
-            .inc_by(times);
+        self.denied.with_label_values(&[self.name.as_str(), reason]).inc_by(times);
     }
 }
 
@@ -432,18 +365,12 @@ impl Families<'_> {
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
-        let opts = HistogramOpts {
-            common_opts: opts(name, help),
-            buckets: bounds.to_vec(),
-        };
+        let opts = HistogramOpts { common_opts: opts(name, help), buckets: bounds.to_vec() };
         self.registered(HistogramVec::new(opts, labels))
     }
 
     fn connections(&self) -> IntGaugeVec {
-        self.registered(IntGaugeVec::new(
-            opts("connections", "Open connections."),
-            &["listener"],
-        ))
+        self.registered(IntGaugeVec::new(opts("connections", "Open connections."), &["listener"]))
     }
 
     fn build_info(&self) -> IntGaugeVec {
@@ -472,9 +399,7 @@ impl Families<'_> {
     }
 
     fn register(&self, collector: impl Collector + 'static) {
-        self.0
-            .register(Box::new(collector))
-            .expect("each family is declared once");
+        self.0.register(Box::new(collector)).expect("each family is declared once");
     }
 }
 

@@ -62,29 +62,18 @@ impl Telemetry {
         credentials: Arc<Credentials>,
         logs: Arc<Mutex<Logs>>,
     ) -> Self {
-        Self {
-            metrics,
-            credentials,
-            logs,
-        }
+        Self { metrics, credentials, logs }
     }
 
     /// Whether a token is valid changes with time alone, so it is looked at when asked.
     fn scrape(&self) -> Response<Body> {
         for member in self.credentials.all().values() {
-            member
-                .handle
-                .metrics()
-                .set_ready(member.handle.current().is_some());
+            member.handle.metrics().set_ready(member.handle.current().is_some());
         }
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.count_dropped(&self.metrics.log_lines_dropped);
         drop(logs);
-        answer(
-            StatusCode::OK,
-            "text/plain; version=0.0.4",
-            self.metrics.render().into(),
-        )
+        answer(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render().into())
     }
 
     fn probe(&self, endpoint: Endpoint, verbose: bool) -> Response<Body> {
@@ -113,9 +102,9 @@ impl App for Telemetry {
             return problem.into_response();
         }
         match (endpoint, request.uri().query()) {
-            (Endpoint::Other, _) => Kind::NotFound
-                .because("there are /metrics, /livez and /readyz")
-                .into_response(),
+            (Endpoint::Other, _) => {
+                Kind::NotFound.because("there are /metrics, /livez and /readyz").into_response()
+            }
             (Endpoint::Metrics, None) => self.scrape(),
             (Endpoint::Live | Endpoint::Ready, None) => self.probe(endpoint, false),
             (Endpoint::Live | Endpoint::Ready, Some("verbose" | "verbose=")) => {

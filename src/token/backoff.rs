@@ -70,9 +70,7 @@ impl Backoff {
         left: Duration,
         chance: f64,
     ) -> Duration {
-        let ceiling = settings
-            .retry_max
-            .max((left / COMFORT_PART).min(COMFORT_MAX));
+        let ceiling = settings.retry_max.max((left / COMFORT_PART).min(COMFORT_MAX));
         let cap = doubled(settings.retry_min, self.retries).min(ceiling);
         self.retries = self.retries.saturating_add(1);
         clamped(retry_after).saturating_add(cap.mul_f64(chance))
@@ -81,8 +79,7 @@ impl Backoff {
     fn refuse(&mut self, retry_after: Option<Duration>, chance: f64) -> Duration {
         let rest = doubled(REFUSED_MIN, self.refusals).min(REFUSED_MAX);
         self.refusals = self.refusals.saturating_add(1);
-        rest.max(clamped(retry_after))
-            .mul_f64(1.0 + REFUSED_SPREAD * chance)
+        rest.max(clamped(retry_after)).mul_f64(1.0 + REFUSED_SPREAD * chance)
     }
 }
 
@@ -100,9 +97,7 @@ fn doubled(first: Duration, times: u32) -> Duration {
 }
 
 fn clamped(retry_after: Option<Duration>) -> Duration {
-    retry_after.map_or(Duration::ZERO, |asked| {
-        asked.clamp(RETRY_AFTER.0, RETRY_AFTER.1)
-    })
+    retry_after.map_or(Duration::ZERO, |asked| asked.clamp(RETRY_AFTER.0, RETRY_AFTER.1))
 }
 
 #[cfg(test)]
@@ -110,14 +105,8 @@ mod tests {
     use super::*;
 
     const NOW: Tick = Tick::from_boot(Duration::from_secs(1000));
-    const RETRY: Failure = Failure {
-        mend: Mend::Retry,
-        retry_after: None,
-    };
-    const OUTSIDE: Failure = Failure {
-        mend: Mend::Outside,
-        retry_after: None,
-    };
+    const RETRY: Failure = Failure { mend: Mend::Retry, retry_after: None };
+    const OUTSIDE: Failure = Failure { mend: Mend::Outside, retry_after: None };
 
     /// The rests, in seconds, of `n` failures in a row with the same chance.
     fn rests(n: usize, failure: Failure, left: u64, chance: f64) -> Vec<f64> {
@@ -133,9 +122,7 @@ mod tests {
 
     #[test]
     fn a_retry_doubles_its_cap_to_retry_max() {
-        let halves: Vec<f64> = [1, 2, 4, 8, 16, 32, 60, 60]
-            .map(|cap| f64::from(cap) / 2.0)
-            .into();
+        let halves: Vec<f64> = [1, 2, 4, 8, 16, 32, 60, 60].map(|cap| f64::from(cap) / 2.0).into();
         assert_eq!(rests(8, RETRY, 0, 0.5), halves);
     }
 
@@ -154,28 +141,19 @@ mod tests {
     // fault 20, 21
     #[test]
     fn a_refusal_rests_30_s_doubling_to_15_min() {
-        assert_eq!(
-            rests(7, OUTSIDE, 0, 0.0),
-            [30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
-        );
+        assert_eq!(rests(7, OUTSIDE, 0, 0.0), [30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0]);
         assert_eq!(rests(1, OUTSIDE, 0, 1.0), [37.5]);
     }
 
     // fault 23, 24
     #[test]
     fn a_wait_that_the_issuer_asks_for_is_clamped_and_spread() {
-        let asked = |seconds| Failure {
-            retry_after: Some(Duration::from_secs(seconds)),
-            ..RETRY
-        };
+        let asked = |seconds| Failure { retry_after: Some(Duration::from_secs(seconds)), ..RETRY };
         assert_eq!(rests(1, asked(30), 0, 0.0), [30.0]);
         assert_eq!(rests(1, asked(30), 0, 0.5), [30.5]);
         assert_eq!(rests(1, asked(0), 0, 0.0), [1.0]);
         assert_eq!(rests(1, asked(1_000_000), 0, 0.0), [900.0]);
-        let refused = Failure {
-            mend: Mend::Outside,
-            ..asked(45)
-        };
+        let refused = Failure { mend: Mend::Outside, ..asked(45) };
         assert_eq!(rests(2, refused, 0, 0.0), [45.0, 60.0]);
     }
 

@@ -40,13 +40,13 @@ impl BrokerSeat {
     pub fn new(name: &str, clock: Arc<dyn Clock>, metrics: CredentialMetrics) -> (Self, Handle) {
         let (handle, line) = Handle::new(name, clock, metrics);
         let shared = Arc::clone(handle.shared());
-        (
-            Self {
-                shared,
-                line: Arc::new(Mutex::new(line)),
-            },
-            handle,
-        )
+        (Self { shared, line: Arc::new(Mutex::new(line)) }, handle)
+    }
+
+    /// Tells the credential's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// Runs a broker until it is dropped; what an earlier one published goes on being served.
@@ -60,12 +60,7 @@ impl BrokerSeat {
         let line = Arc::clone(&self.line).lock_owned().await;
         let shared = Arc::clone(&self.shared);
         let broker = Broker {
-            desk: Desk {
-                shared,
-                chance,
-                waiters: Vec::new(),
-                state: State::default(),
-            },
+            desk: Desk { shared, chance, waiters: Vec::new(), state: State::default() },
             settings,
             issuer,
             keys,
@@ -174,10 +169,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         };
         let fingerprint = key.fingerprint();
         if fingerprint == engine.current.fingerprint() {
-            tracing::info!(
-                credential = self.desk.shared.name,
-                "the key file holds the key in use"
-            );
+            tracing::info!(credential = self.desk.shared.name, "the key file holds the key in use");
             engine.candidate = None;
             return self.step(Event::KeyReverted, None);
         }
@@ -189,11 +181,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             );
             return self.desk.show(self.engine.as_ref());
         }
-        tracing::info!(
-            credential = self.desk.shared.name,
-            key_id = key.id(),
-            "a new key is tried"
-        );
+        tracing::info!(credential = self.desk.shared.name, key_id = key.id(), "a new key is tried");
         engine.candidate = Some(key);
         self.step(Event::KeyChanged, None);
     }
@@ -227,41 +215,27 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         };
         if let Some(observed) = outcome.observed {
             let skew = observed.skew.as_secs_f64();
-            self.desk
-                .shared
-                .metrics
-                .set_issuer(skew, observed.rate_limit_remaining);
+            self.desk.shared.metrics.set_issuer(skew, observed.rate_limit_remaining);
         }
         let failed = match outcome.result {
             Ok(grant) => self.minted(mint, grant),
             Err(error) => self.failed(mint, error),
         };
-        self.desk
-            .shared
-            .metrics
-            .count_refresh(mint.trigger, failed, outcome.took);
+        self.desk.shared.metrics.count_refresh(mint.trigger, failed, outcome.took);
         self.desk.show(self.engine.as_ref());
     }
 
     fn minted(&mut self, mint: Mint, grant: Grant) -> Option<Reason> {
         let engine = self.engine.as_mut()?;
-        let event = Event::Minted {
-            attempt: mint.attempt,
-            lifetime: grant.lifetime,
-        };
-        let mut step = engine
-            .policy
-            .step(self.desk.now(), event, (self.desk.chance)());
+        let event = Event::Minted { attempt: mint.attempt, lifetime: grant.lifetime };
+        let mut step = engine.policy.step(self.desk.now(), event, (self.desk.chance)());
         let failed = match step.publish.take() {
             Some(publish) => {
                 engine.adopt(publish.key, &mut self.desk);
                 self.desk.publish(grant, publish, mint);
                 None
             }
-            None => Some(
-                self.desk
-                    .note_failure(mint, MintError::from(Reason::Expired)),
-            ),
+            None => Some(self.desk.note_failure(mint, MintError::from(Reason::Expired))),
         };
         self.act(step, None);
         failed
@@ -269,10 +243,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
 
     fn failed(&mut self, mint: Mint, error: MintError) -> Option<Reason> {
         let engine = self.engine.as_mut()?;
-        let event = Event::Failed {
-            attempt: mint.attempt,
-            failure: error.failure(),
-        };
+        let event = Event::Failed { attempt: mint.attempt, failure: error.failure() };
         if error.failure().mend == super::backoff::Mend::Outside {
             // Somebody may have rotated it meanwhile (fault 20).
             self.keys.look_again();
@@ -280,9 +251,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
                 self.refused.record(key.fingerprint(), self.desk.now());
             }
         }
-        let step = engine
-            .policy
-            .step(self.desk.now(), event, (self.desk.chance)());
+        let step = engine.policy.step(self.desk.now(), event, (self.desk.chance)());
         let reason = self.desk.note_failure(mint, error);
         self.act(step, None);
         Some(reason)
@@ -293,9 +262,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             Desk::answer(reply, Heard::Nothing);
             return self.desk.show(None);
         };
-        let step = engine
-            .policy
-            .step(self.desk.now(), event, (self.desk.chance)());
+        let step = engine.policy.step(self.desk.now(), event, (self.desk.chance)());
         self.act(step, reply);
     }
 
@@ -313,10 +280,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         if let (Some(serial), Some(published)) = (step.probe, self.desk.shared.last()) {
             let issuer = Arc::clone(&self.issuer);
             engine.probe = Some(Box::pin(async move {
-                Event::Probed {
-                    serial,
-                    refused: issuer.refuses(published.token()).await,
-                }
+                Event::Probed { serial, refused: issuer.refuses(published.token()).await }
             }));
         }
         let has_moved = step.mint.is_some() || step.abandon.is_some();
@@ -407,9 +371,7 @@ impl Desk {
         let lease = publish.lease;
         let published = Published::new(grant, lease, wall);
         let lived = lease.published.since(lease.issued);
-        self.shared
-            .metrics
-            .set_token(wall - lived, published.wall_end());
+        self.shared.metrics.set_token(wall - lived, published.wall_end());
         self.log_refresh(&published, mint);
         self.shared.publish(published);
         self.state.failing = None;
@@ -440,20 +402,10 @@ impl Desk {
             tracing::warn!(credential = name, trigger, reason, times, retry_after,
                 problem = %error.reason, "a mint failed");
         } else {
-            tracing::debug!(
-                credential = name,
-                trigger,
-                reason,
-                times,
-                "a mint failed again"
-            );
+            tracing::debug!(credential = name, trigger, reason, times, "a mint failed again");
         }
         let at = self.shared.clock.wall();
-        self.state.failing = Some(Failing {
-            reason: error.reason,
-            at,
-            times,
-        });
+        self.state.failing = Some(Failing { reason: error.reason, at, times });
         error.reason
     }
 
@@ -494,9 +446,7 @@ impl Desk {
             .map(|candidate| candidate.id().to_owned());
         if let Some(at) = self.state.next_refresh {
             let wait = at.since(self.now());
-            self.shared
-                .metrics
-                .set_next_refresh(self.shared.clock.wall() + wait);
+            self.shared.metrics.set_next_refresh(self.shared.clock.wall() + wait);
         }
         self.shared.state.store(Arc::new(self.state.clone()));
     }
@@ -517,7 +467,5 @@ pub fn system_chance() -> Chance {
 /// The smallest number of seconds that a client can be told to wait.
 #[must_use]
 pub fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs()
-        .saturating_add(u64::from(wait.subsec_nanos() > 0))
-        .max(1)
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -31,8 +31,7 @@ impl RejectBudget {
     /// Tells the moment from which one more mint is within the budget.
     #[must_use]
     pub fn free_at(&self) -> Tick {
-        self.spent_at
-            .map_or(Tick::default(), |spent| spent + self.interval)
+        self.spent_at.map_or(Tick::default(), |spent| spent + self.interval)
     }
 
     /// Spends one mint, which starts at `at`; the next one is further off.
@@ -44,11 +43,7 @@ impl RejectBudget {
 
 fn shrunk(interval: Duration) -> Duration {
     let half = interval / 2;
-    if half < INTERVAL_MIN {
-        Duration::ZERO
-    } else {
-        half
-    }
+    if half < INTERVAL_MIN { Duration::ZERO } else { half }
 }
 
 #[cfg(test)]
@@ -77,10 +72,7 @@ mod tests {
     #[test]
     fn the_interval_doubles_from_1_s_to_5_min() {
         let mints = storm(&mut RejectBudget::default(), 0..1500);
-        assert_eq!(
-            mints,
-            [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111, 1411]
-        );
+        assert_eq!(mints, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111, 1411]);
     }
 
     #[test]

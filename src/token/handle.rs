@@ -111,13 +111,7 @@ impl Handle {
             past: ArcSwap::default(),
             state: ArcSwap::default(),
         };
-        (
-            Self {
-                shared: Arc::new(shared),
-                commands,
-            },
-            line,
-        )
+        (Self { shared: Arc::new(shared), commands }, line)
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -165,9 +159,7 @@ impl Handle {
     fn tell_lapse(&self, published: &Published, tick: Tick, wall: Wall) {
         if published.has_just_lapsed(tick, wall) {
             // A line so full that this is lost is being worked on anyway.
-            self.commands
-                .try_send(Command::Lapsed(published.serial()))
-                .ok();
+            self.commands.try_send(Command::Lapsed(published.serial())).ok();
         }
     }
 
@@ -199,10 +191,7 @@ impl Handle {
 
     /// Gives a token with at least so much life if that can be had, else the valid one there is.
     pub async fn with_life(&self, min_ttl: Duration) -> Option<(Arc<Published>, Duration)> {
-        if let Some(current) = self
-            .current()
-            .filter(|(_, remaining)| *remaining >= min_ttl)
-        {
+        if let Some(current) = self.current().filter(|(_, remaining)| *remaining >= min_ttl) {
             return Some(current);
         }
         self.ask(|reply| Command::Want(min_ttl, reply)).await;
@@ -232,9 +221,7 @@ impl Handle {
         }
         let reported = current.serial();
         let heard = self.ask(|reply| Command::Reject(reported, reply)).await;
-        let newer = self
-            .current()
-            .filter(|(current, _)| current.serial() > reported);
+        let newer = self.current().filter(|(current, _)| current.serial() > reported);
         match (newer, heard) {
             (Some((newer, _)), _) => Rejection::Refreshed(newer),
             (None, Heard::Throttled(wait)) => Rejection::Throttled(wait),
@@ -270,11 +257,7 @@ impl Handle {
             self.commands.send(command(reply)).await.ok()?;
             answer.await.ok()
         };
-        timeout(PATIENCE, exchange)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or(Heard::Nothing)
+        timeout(PATIENCE, exchange).await.ok().flatten().unwrap_or(Heard::Nothing)
     }
 }
 

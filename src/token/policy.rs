@@ -268,9 +268,7 @@ impl Policy {
     /// Tells when the next mint starts by itself; `None` while one is in flight.
     #[must_use]
     pub fn wake_at(&self) -> Option<Tick> {
-        self.flight
-            .is_none()
-            .then(|| self.next_mint(Tick::default()).0)
+        self.flight.is_none().then(|| self.next_mint(Tick::default()).0)
     }
 
     fn take(&mut self, now: Tick, event: Event, chance: f64, step: &mut Step) {
@@ -311,10 +309,7 @@ impl Policy {
         let due = now.max(lease.published + YOUNG);
         if self.budget.free_at() <= due {
             self.budget.spend(due);
-            self.prompt = Some(Prompt {
-                due,
-                trigger: Trigger::Rejected,
-            });
+            self.prompt = Some(Prompt { due, trigger: Trigger::Rejected });
             return Verdict::Wait;
         }
         if due == now && self.probe_spaced_until <= now {
@@ -332,10 +327,7 @@ impl Policy {
         }
         let is_current = self.lease.is_some_and(|lease| lease.serial == serial);
         if refused && is_current && !self.is_minting_with_current() {
-            self.prompt = self.prompt.or(Some(Prompt {
-                due: now,
-                trigger: Trigger::Rejected,
-            }));
+            self.prompt = self.prompt.or(Some(Prompt { due: now, trigger: Trigger::Rejected }));
         } else if !self.is_busy() {
             step.release = Some(Release::Throttled(self.spent_for(now)));
         }
@@ -371,10 +363,7 @@ impl Policy {
         if let Some(rest) = positive(rests_until.since(now)) {
             return Verdict::Resting(rest);
         }
-        self.prompt = Some(Prompt {
-            due: now,
-            trigger: Trigger::MinTtl,
-        });
+        self.prompt = Some(Prompt { due: now, trigger: Trigger::MinTtl });
         Verdict::Wait
     }
 
@@ -387,10 +376,7 @@ impl Policy {
             return Verdict::Throttled(rest);
         }
         self.asked_spaced_until = now + ASKED_INTERVAL;
-        self.prompt = Some(Prompt {
-            due: now,
-            trigger: Trigger::Manual,
-        });
+        self.prompt = Some(Prompt { due: now, trigger: Trigger::Manual });
         if let Some(candidate) = &mut self.candidate {
             *candidate = Backoff::default();
         }
@@ -418,10 +404,7 @@ impl Policy {
             expires: flight.started + lifetime.min(self.settings.max_lifetime),
         };
         if !lease.is_valid(now) {
-            let failure = Failure {
-                mend: Mend::Retry,
-                retry_after: None,
-            };
+            let failure = Failure { mend: Mend::Retry, retry_after: None };
             return self.failed(now, flight, failure, chance);
         }
         self.current = Backoff::default();
@@ -448,10 +431,7 @@ impl Policy {
         self.prompt = None;
         self.refresh_at = self.refresh_point(&lease, chance);
         self.lease = Some(lease);
-        step.publish = Some(Publish {
-            lease,
-            key: flight.key,
-        });
+        step.publish = Some(Publish { lease, key: flight.key });
     }
 
     fn refresh_point(&self, lease: &Lease, chance: f64) -> Tick {
@@ -460,9 +440,7 @@ impl Policy {
     }
 
     fn failed(&mut self, now: Tick, flight: Flight, failure: Failure, chance: f64) {
-        let left = self
-            .lease
-            .map_or(Duration::ZERO, |lease| lease.remaining(now));
+        let left = self.lease.map_or(Duration::ZERO, |lease| lease.remaining(now));
         let backoff = match flight.key {
             Key::Current => &mut self.current,
             Key::Candidate => self.candidate.get_or_insert_default(),
@@ -489,12 +467,7 @@ impl Policy {
     fn start(&mut self, now: Tick, key: Key, trigger: Trigger) -> Mint {
         self.attempts = self.attempts.saturating_add(1);
         let attempt = Attempt(self.attempts);
-        self.flight = Some(Flight {
-            attempt,
-            key,
-            trigger,
-            started: now,
-        });
+        self.flight = Some(Flight { attempt, key, trigger, started: now });
         self.spaced_until = now + self.settings.min_interval;
         match key {
             Key::Candidate => self.candidate_spaced_until = now + CANDIDATE_INTERVAL,
@@ -504,38 +477,22 @@ impl Policy {
                 self.prompt = None;
             }
         }
-        Mint {
-            attempt,
-            key,
-            trigger,
-        }
+        Mint { attempt, key, trigger }
     }
 
     /// The next mint that will start if nothing else happens; of two that are due, the new key's.
     fn next_mint(&self, now: Tick) -> (Tick, Key, Trigger) {
         let own = self.next_of_current();
-        match self
-            .candidate
-            .map(|backoff| backoff.until().max(self.candidate_spaced_until))
-        {
+        match self.candidate.map(|backoff| backoff.until().max(self.candidate_spaced_until)) {
             Some(due) if due <= own.0.max(now) => (due, Key::Candidate, Trigger::KeyChanged),
             _ => own,
         }
     }
 
     fn next_of_current(&self) -> (Tick, Key, Trigger) {
-        let trigger = if self.lease.is_none() {
-            Trigger::Startup
-        } else {
-            Trigger::Scheduled
-        };
-        let rested = self
-            .refresh_at
-            .max(self.current.until())
-            .max(self.spaced_until);
-        let prompted = self
-            .prompt
-            .map(|prompt| (self.prompt_due(prompt), prompt.trigger));
+        let trigger = if self.lease.is_none() { Trigger::Startup } else { Trigger::Scheduled };
+        let rested = self.refresh_at.max(self.current.until()).max(self.spaced_until);
+        let prompted = self.prompt.map(|prompt| (self.prompt_due(prompt), prompt.trigger));
         match prompted {
             Some((due, trigger)) if due <= rested => (due, Key::Current, trigger),
             _ => (rested, Key::Current, trigger),
@@ -560,10 +517,7 @@ impl Policy {
     }
 
     fn spent_for(&self, now: Tick) -> Duration {
-        self.budget
-            .free_at()
-            .min(self.probe_spaced_until.max(now))
-            .since(now)
+        self.budget.free_at().min(self.probe_spaced_until.max(now)).since(now)
     }
 }
 

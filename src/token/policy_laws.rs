@@ -11,22 +11,15 @@ use super::*;
 enum Act {
     Pass(u64),
     PassToWake,
-    Report {
-        stale: bool,
-    },
-    Probed {
-        refused: bool,
-    },
+    Report { stale: bool },
+    Probed { refused: bool },
     NewKey,
     OldKey,
     Wanted(u64),
     Ask,
     Lapse,
     Grant(u64),
-    Fail {
-        outside: bool,
-        retry_after: Option<u64>,
-    },
+    Fail { outside: bool, retry_after: Option<u64> },
     Late(u64),
 }
 
@@ -51,19 +44,15 @@ fn acts() -> impl Strategy<Value = Act> {
 }
 
 fn settings() -> impl Strategy<Value = RefreshSettings> {
-    (
-        1_u64..5_000,
-        1_u64..5_000,
-        0_u64..100_000,
-        1_000_u64..100_000_000,
-    )
-        .prop_map(|(interval, retry, more, longest)| RefreshSettings {
+    (1_u64..5_000, 1_u64..5_000, 0_u64..100_000, 1_000_u64..100_000_000).prop_map(
+        |(interval, retry, more, longest)| RefreshSettings {
             min_interval: ms(interval),
             retry_min: ms(retry),
             retry_max: ms(retry + more),
             max_lifetime: ms(longest),
             ..RefreshSettings::default()
-        })
+        },
+    )
 }
 
 const fn ms(millis: u64) -> Duration {
@@ -108,23 +97,18 @@ impl World {
         match act {
             Act::Pass(_) | Act::PassToWake => Event::Wake,
             Act::Report { stale } => Event::Rejected(if stale { serial.next() } else { serial }),
-            Act::Probed { refused } => Event::Probed {
-                serial: self.probe.unwrap_or(Serial::NONE),
-                refused,
-            },
+            Act::Probed { refused } => {
+                Event::Probed { serial: self.probe.unwrap_or(Serial::NONE), refused }
+            }
             Act::NewKey => Event::KeyChanged,
             Act::OldKey => Event::KeyReverted,
             Act::Wanted(life) => Event::Wanted(ms(life)),
             Act::Ask => Event::Asked,
             Act::Lapse => Event::Lapsed(serial),
-            Act::Grant(life) => self.outcome(|attempt| Event::Minted {
-                attempt,
-                lifetime: ms(life),
-            }),
-            Act::Fail {
-                outside,
-                retry_after,
-            } => self.outcome(|attempt| Event::Failed {
+            Act::Grant(life) => {
+                self.outcome(|attempt| Event::Minted { attempt, lifetime: ms(life) })
+            }
+            Act::Fail { outside, retry_after } => self.outcome(|attempt| Event::Failed {
                 attempt,
                 failure: Failure {
                     mend: if outside { Mend::Outside } else { Mend::Retry },
@@ -132,18 +116,14 @@ impl World {
                 },
             }),
             Act::Late(life) => match self.abandoned.iter().next() {
-                Some(&attempt) => Event::Minted {
-                    attempt,
-                    lifetime: ms(life),
-                },
+                Some(&attempt) => Event::Minted { attempt, lifetime: ms(life) },
                 None => Event::Wake,
             },
         }
     }
 
     fn outcome(&self, event: impl Fn(Attempt) -> Event) -> Event {
-        self.flight
-            .map_or(Event::Wake, |(mint, _)| event(mint.attempt))
+        self.flight.map_or(Event::Wake, |(mint, _)| event(mint.attempt))
     }
 
     fn play(&mut self, act: Act, chance: f64) -> Step {
@@ -161,10 +141,7 @@ impl World {
     fn check(&mut self, event: Event, step: &Step) {
         let landed = self.check_outcome(event);
         if let Some(attempt) = step.abandon {
-            let (mint, _) = self
-                .flight
-                .take()
-                .expect("only what flies can be abandoned");
+            let (mint, _) = self.flight.take().expect("only what flies can be abandoned");
             assert_eq!(mint.attempt, attempt);
             self.abandoned.insert(attempt);
         }
@@ -182,11 +159,7 @@ impl World {
         let landed = self.flight.take_if(|(mint, _)| mint.attempt == attempt);
         if let (Some((mint, _)), Event::Failed { failure, .. }) = (landed, event) {
             let asked = failure.retry_after.unwrap_or_default().min(ms(900_000));
-            let least = if failure.mend == Mend::Outside {
-                ms(30_000)
-            } else {
-                Duration::ZERO
-            };
+            let least = if failure.mend == Mend::Outside { ms(30_000) } else { Duration::ZERO };
             let rest = &mut self.rest[mint.key as usize];
             *rest = (*rest).max(self.now + asked.max(least));
         }
@@ -205,33 +178,17 @@ impl World {
 
     /// Laws 4, 5 and 11.
     fn check_publish(&mut self, event: Event, step: &Step, landed: Option<(Mint, Tick)>) {
-        assert_eq!(
-            self.policy.lease,
-            step.publish.map(|p| p.lease).or(self.lease),
-            "law 4"
-        );
+        assert_eq!(self.policy.lease, step.publish.map(|p| p.lease).or(self.lease), "law 4");
         let Some(Publish { lease, key }) = step.publish else {
             return;
         };
         let (mint, started) = landed.expect("law 5: published by the mint in flight");
-        let Event::Minted { lifetime, .. } = event else {
-            panic!("law 5: only a mint publishes")
-        };
+        let Event::Minted { lifetime, .. } = event else { panic!("law 5: only a mint publishes") };
         assert_eq!(key, mint.key);
-        assert!(
-            key == Key::Current || self.candidate,
-            "law 5: the key is there"
-        );
-        assert!(
-            Some(lease.serial) > self.lease.map(|lease| lease.serial),
-            "law 5: serials grow"
-        );
+        assert!(key == Key::Current || self.candidate, "law 5: the key is there");
+        assert!(Some(lease.serial) > self.lease.map(|lease| lease.serial), "law 5: serials grow");
         assert!(lease.is_valid(self.now), "law 5, 11: unexpired");
-        assert_eq!(
-            lease.expires,
-            started + lifetime.min(self.settings.max_lifetime),
-            "law 11"
-        );
+        assert_eq!(lease.expires, started + lifetime.min(self.settings.max_lifetime), "law 11");
         assert_eq!((lease.issued, lease.published), (started, self.now));
         if key == Key::Candidate {
             self.candidate = false;
@@ -242,40 +199,22 @@ impl World {
 
     /// Laws 1, 6, 12 and 13.
     fn check_mint(&mut self, event: Event, step: &Step) {
-        let spaced = self
-            .last_candidate
-            .is_none_or(|last| self.now.since(last) >= ms(5_000));
+        let spaced = self.last_candidate.is_none_or(|last| self.now.since(last) >= ms(5_000));
         if event == Event::KeyChanged && spaced {
-            assert_eq!(
-                step.mint.map(|mint| mint.key),
-                Some(Key::Candidate),
-                "law 12"
-            );
+            assert_eq!(step.mint.map(|mint| mint.key), Some(Key::Candidate), "law 12");
         }
         let Some(mint) = step.mint else { return };
         assert!(self.flight.is_none(), "law 1");
-        assert!(
-            !self.abandoned.contains(&mint.attempt),
-            "attempts are numbered anew"
-        );
+        assert!(!self.abandoned.contains(&mint.attempt), "attempts are numbered anew");
         if mint.trigger != Trigger::Manual {
             assert!(self.now >= self.rest[mint.key as usize], "law 6");
         }
-        if matches!(
-            mint.trigger,
-            Trigger::Startup | Trigger::Scheduled | Trigger::MinTtl
-        ) {
+        if matches!(mint.trigger, Trigger::Startup | Trigger::Scheduled | Trigger::MinTtl) {
             let distance = self.last_mint.map(|last| self.now.since(last));
-            assert!(
-                distance.is_none_or(|d| d >= self.settings.min_interval),
-                "law 13"
-            );
+            assert!(distance.is_none_or(|d| d >= self.settings.min_interval), "law 13");
         }
         if mint.key == Key::Candidate {
-            assert!(
-                self.candidate && spaced,
-                "a candidate is there, and not tried too often"
-            );
+            assert!(self.candidate && spaced, "a candidate is there, and not tried too often");
             assert_eq!(mint.trigger, Trigger::KeyChanged);
             self.last_candidate = Some(self.now);
         }
@@ -389,10 +328,7 @@ fn healthy(
     for _ in 0..600 {
         let lands = world.flight.map(|(_, started)| started + latency);
         let wakes = world.policy.wake_at();
-        let next = [lands, wakes, probe_at, Some(report_at)]
-            .into_iter()
-            .flatten()
-            .min();
+        let next = [lands, wakes, probe_at, Some(report_at)].into_iter().flatten().min();
         let next = next.expect("law 2").max(world.now);
         if let Some(lease) = world.lease {
             assert!(lease.is_valid(next), "law 9: expired at {next}, {lease:?}");
@@ -428,19 +364,13 @@ fn storm(pause: u64, duration: u64, refused: bool) -> usize {
         world.play(Act::Grant(3_600_000), 0.5);
     }
     let mints = steps.iter().filter_map(|step| step.mint);
-    mints
-        .filter(|mint| mint.trigger == Trigger::Rejected)
-        .count()
+    mints.filter(|mint| mint.trigger == Trigger::Rejected).count()
 }
 
 // fault 27, 175
 #[test]
 fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
-    assert_eq!(
-        storm(1, 2_999, false),
-        0,
-        "a token younger than 3 s is not doubted"
-    );
+    assert_eq!(storm(1, 2_999, false), 0, "a token younger than 3 s is not doubted");
     assert_eq!(storm(1, 4_000, false), 1);
     assert_eq!(storm(10, 600_000, false), 10);
 }

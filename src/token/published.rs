@@ -160,19 +160,12 @@ impl Countdown {
     }
 
     fn oauth2(token: &[u8]) -> Self {
-        Self::new(&[
-            br#"{"access_token":""#,
-            token,
-            br#"","token_type":"Bearer","expires_in":"#,
-        ])
+        Self::new(&[br#"{"access_token":""#, token, br#"","token_type":"Bearer","expires_in":"#])
     }
 
     fn new(parts: &[&[u8]]) -> Self {
         let prefix = Zeroizing::new(parts.concat());
-        Self {
-            prefix,
-            latest: ArcSwap::from_pointee((u64::MAX, Bytes::new())),
-        }
+        Self { prefix, latest: ArcSwap::from_pointee((u64::MAX, Bytes::new())) }
     }
 
     fn at(&self, seconds: u64) -> Bytes {
@@ -181,8 +174,7 @@ impl Countdown {
             return latest.1.clone();
         }
         let body = wiped(&[&self.prefix, seconds.to_string().as_bytes(), b"}"]);
-        self.latest
-            .store(std::sync::Arc::new((seconds, body.clone())));
+        self.latest.store(std::sync::Arc::new((seconds, body.clone())));
         body
     }
 }
@@ -254,18 +246,11 @@ mod tests {
     fn whichever_clock_says_expired_wins() {
         let published = published(600);
         assert_eq!(published.expires_at().to_string(), "2026-01-31T08:10:00Z");
-        let left = |tick, wall| {
-            published
-                .remaining(START + secs(tick), WALL + secs(wall))
-                .as_secs()
-        };
+        let left =
+            |tick, wall| published.remaining(START + secs(tick), WALL + secs(wall)).as_secs();
         assert_eq!(left(2, 2), 598);
         assert_eq!(left(2, 500), 100, "the wall clock went forward");
-        assert_eq!(
-            left(500, 2),
-            100,
-            "the wall clock went back, or the machine slept"
-        );
+        assert_eq!(left(500, 2), 100, "the wall clock went back, or the machine slept");
         assert_eq!((left(600, 2), left(2, 600)), (0, 0));
         assert!(published.is_valid(START + secs(599), WALL + secs(599)));
         assert!(!published.is_valid(START + secs(600), WALL));
@@ -284,9 +269,6 @@ mod tests {
     #[test]
     fn the_entity_tag_is_the_quoted_fingerprint() {
         let published = published(600);
-        assert_eq!(
-            published.etag().to_str().ok(),
-            Some(&*format!("\"{}\"", published.token_id()))
-        );
+        assert_eq!(published.etag().to_str().ok(), Some(&*format!("\"{}\"", published.token_id())));
     }
 }

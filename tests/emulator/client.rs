@@ -56,19 +56,14 @@ pub(crate) async fn bench() -> Bench {
 pub(crate) async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
     let mut options = Options::default();
     change(&mut options);
-    Bench {
-        issuer: Emulator::start(options).await.unwrap(),
-        http: http(),
-    }
+    Bench { issuer: Emulator::start(options).await.unwrap(), http: http() }
 }
 
 /// Makes a client that neither follows redirects nor waits for ever.
 pub(crate) fn http() -> Client {
     // Another test of this process may have been first.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let client = Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none());
+    let client = Client::builder().no_proxy().redirect(redirect::Policy::none());
     client.timeout(DEADLINE).build().unwrap()
 }
 
@@ -86,9 +81,7 @@ impl Bench {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> reqwest::Result<Reply> {
-        let mut call = self
-            .http
-            .request(method, format!("{}{path}", self.issuer.base_url()));
+        let mut call = self.http.request(method, format!("{}{path}", self.issuer.base_url()));
         for (name, value) in headers {
             call = call.header(*name, *value);
         }
@@ -99,20 +92,14 @@ impl Bench {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await?;
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Reply {
-            status,
-            headers,
-            text,
-            json,
-        })
+        Ok(Reply { status, headers, text, json })
     }
 
     /// Asks for a token of the team `acme` with any body.
     pub(crate) async fn try_mint(&self, body: &Value) -> reqwest::Result<Reply> {
         let headers = [("content-type", "application/json")];
         let path = "/v1/teams/acme/service_token";
-        self.send(Method::POST, path, &headers, Some(body.to_string()))
-            .await
+        self.send(Method::POST, path, &headers, Some(body.to_string())).await
     }
 
     /// Asks for a token with a key.
@@ -149,9 +136,7 @@ impl Bench {
             headers.push(("content-type", "application/json"));
         }
         let path = format!("/v1/teams/acme/{path}");
-        self.send(method, &path, &headers, body.map(|body| body.to_string()))
-            .await
-            .unwrap()
+        self.send(method, &path, &headers, body.map(|body| body.to_string())).await.unwrap()
     }
 
     pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {

@@ -8,10 +8,7 @@ use crate::client::{Bench, Reply, bench};
 async fn control(bench: &Bench, method: Method, path: &str, body: Value) -> Reply {
     let headers = [("content-type", "application/json")];
     let path = format!("/_emulator/{path}");
-    bench
-        .send(method, &path, &headers, Some(body.to_string()))
-        .await
-        .unwrap()
+    bench.send(method, &path, &headers, Some(body.to_string())).await.unwrap()
 }
 
 async fn post(bench: &Bench, path: &str, body: Value) -> Reply {
@@ -41,27 +38,11 @@ async fn faults_come_and_go() {
     let bench = bench().await;
     post(&bench, "faults", json!({ "fault": "503" })).await;
     assert_eq!(bench.mint(&bench.issuer.key()).await.status, 503);
-    assert_eq!(
-        control(&bench, Method::DELETE, "faults", json!({}))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(control(&bench, Method::DELETE, "faults", json!({})).await.status, 200);
     assert_eq!(bench.mint(&bench.issuer.key()).await.status, 200);
-    let unknown = control(
-        &bench,
-        Method::POST,
-        "faults",
-        json!({ "fault": "earthquake" }),
-    )
-    .await;
+    let unknown = control(&bench, Method::POST, "faults", json!({ "fault": "earthquake" })).await;
     assert_eq!(unknown.error(), (400, "invalid_request"));
-    assert!(
-        unknown.json["message"]
-            .as_str()
-            .unwrap()
-            .contains("cut-off")
-    );
+    assert!(unknown.json["message"].as_str().unwrap().contains("cut-off"));
 }
 
 #[tokio::test]
@@ -74,13 +55,7 @@ async fn tokens_are_revoked_and_their_lifetime_set() {
     let token = bench.token().await;
     post(&bench, "skew", json!({ "seconds": 100 })).await;
     assert_eq!(bench.get(&token, "current_user").await.status, 401);
-    let bad = control(
-        &bench,
-        Method::POST,
-        "lifetime",
-        json!({ "lifetime": "90" }),
-    )
-    .await;
+    let bad = control(&bench, Method::POST, "lifetime", json!({ "lifetime": "90" })).await;
     assert_eq!(bad.error(), (400, "invalid_request"));
 }
 
@@ -89,9 +64,7 @@ async fn keys_are_added_ended_and_deleted() {
     let bench = bench().await;
     let mut keys = vec![];
     for _ in 0..2 {
-        let key = post(&bench, "keys", json!({ "user": "another" }))
-            .await
-            .json;
+        let key = post(&bench, "keys", json!({ "user": "another" })).await.json;
         let field = |name: &str| key[name].as_str().unwrap().to_owned();
         keys.push((field("key_id"), field("key_secret")));
     }
@@ -100,19 +73,9 @@ async fn keys_are_added_ended_and_deleted() {
     assert_eq!(bench.mint(&keys[0]).await.status, 401);
     assert_eq!(bench.mint(&keys[1]).await.status, 200);
     let path = format!("keys/{}", keys[1].0);
-    assert_eq!(
-        control(&bench, Method::DELETE, &path, json!({}))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(control(&bench, Method::DELETE, &path, json!({})).await.status, 200);
     assert_eq!(bench.mint(&keys[1]).await.status, 401);
-    assert_eq!(
-        control(&bench, Method::DELETE, &path, json!({}))
-            .await
-            .status,
-        404
-    );
+    assert_eq!(control(&bench, Method::DELETE, &path, json!({})).await.status, 404);
 }
 
 #[tokio::test]
@@ -123,13 +86,8 @@ async fn users_team_and_limit_are_changed() {
     assert_eq!(bench.get(&token, "service_users").await.status, 401);
     post(&bench, "users/robot", json!({ "role": "pam_admin" })).await;
     assert_eq!(bench.get(&token, "service_users").await.status, 200);
-    let shown = post(&bench, "users/robot", json!({ "status": "DISABLED" }))
-        .await
-        .json;
-    assert_eq!(
-        (&shown["status"], &shown["role"]),
-        (&json!("DISABLED"), &json!("pam_admin"))
-    );
+    let shown = post(&bench, "users/robot", json!({ "status": "DISABLED" })).await.json;
+    assert_eq!((&shown["status"], &shown["role"]), (&json!("DISABLED"), &json!("pam_admin")));
     assert_eq!(bench.get(&token, "service_users").await.status, 401);
     post(&bench, "users/robot", json!({ "status": "ACTIVE" })).await;
     post(&bench, "team", json!({ "disabled": true })).await;
@@ -144,12 +102,7 @@ async fn control_calls_are_neither_counted_nor_disturbed() {
     let bench = bench().await;
     post(&bench, "faults", json!({ "fault": "close" })).await;
     post(&bench, "revoke", json!({})).await;
-    assert_eq!(
-        control(&bench, Method::GET, "nothing", json!({}))
-            .await
-            .status,
-        404
-    );
+    assert_eq!(control(&bench, Method::GET, "nothing", json!({})).await.status, 404);
     assert_eq!(bench.issuer.calls(), 0);
     control(&bench, Method::DELETE, "faults", json!({})).await;
     bench.token().await;

@@ -18,9 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Mints once under a fault.
 async fn mint_under(bench: &Bench, fault: &str) -> Reply {
-    bench
-        .issuer
-        .inject(fault.parse::<FaultPlan>().unwrap().times(1));
+    bench.issuer.inject(fault.parse::<FaultPlan>().unwrap().times(1));
     bench.mint(&bench.issuer.key()).await
 }
 
@@ -40,9 +38,7 @@ async fn bytes_under(fault: &str) -> std::io::Result<Vec<u8>> {
     let issuer = Emulator::start(Options::default()).await.unwrap();
     issuer.inject(fault.parse::<FaultPlan>().unwrap());
     let (mut stream, mut bytes) = (ask(&issuer).await, vec![]);
-    timeout(PATIENCE, stream.read_to_end(&mut bytes))
-        .await
-        .unwrap()?;
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap()?;
     Ok(bytes)
 }
 
@@ -81,16 +77,8 @@ async fn grants_are_spoiled_in_one_field() {
         ("no-expiry", "expires_at", None),
         ("null-expiry", "expires_at", Some("null")),
         ("far-expiry", "expires_at", Some("\"9999-12-31T23:59:59Z\"")),
-        (
-            "zero-expiry",
-            "expires_at",
-            Some("\"0001-01-01T00:00:00Z\""),
-        ),
-        (
-            "expiry=2026-01-01T00:00:00",
-            "expires_at",
-            Some("\"2026-01-01T00:00:00\""),
-        ),
+        ("zero-expiry", "expires_at", Some("\"0001-01-01T00:00:00Z\"")),
+        ("expiry=2026-01-01T00:00:00", "expires_at", Some("\"2026-01-01T00:00:00\"")),
         ("team=globex", "team_name", Some("\"globex\"")),
         ("no-team", "team_name", None),
     ] {
@@ -105,10 +93,7 @@ async fn grants_are_spoiled_in_one_field() {
     assert!(past.time("expires_at") < Timestamp::now());
     let bad = mint_under(&bench, "bad-token").await;
     assert!(bad.token().contains("\r\n"));
-    assert_eq!(
-        mint_under(&bench, "huge-token").await.token().len(),
-        1 << 20
-    );
+    assert_eq!(mint_under(&bench, "huge-token").await.token().len(), 1 << 20);
 }
 
 // fault 11
@@ -129,20 +114,11 @@ async fn answers_are_spoiled_around_the_json() {
     assert_eq!(empty.header("content-type"), Some("application/json"));
     assert_eq!(mint_under(&bench, "204").await.status, 204);
     let called_html = mint_under(&bench, "content-type").await;
-    assert_eq!(
-        called_html.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(called_html.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(called_html.json["bearer_token"].is_string());
-    assert_eq!(
-        mint_under(&bench, "gzip").await.header("content-encoding"),
-        Some("gzip")
-    );
+    assert_eq!(mint_under(&bench, "gzip").await.header("content-encoding"), Some("gzip"));
     let page = mint_under(&bench, "html=503").await;
-    assert_eq!(
-        (page.status, page.header("content-type")),
-        (503, Some("text/html"))
-    );
+    assert_eq!((page.status, page.header("content-type")), (503, Some("text/html")));
     assert!(page.text.starts_with("<!DOCTYPE html>"));
     let body = mint_under(&bench, r"body=[[\x5d]").await;
     assert_eq!((body.status, body.text.as_str()), (200, "[[]]"));
@@ -168,13 +144,7 @@ async fn an_error_can_quote_the_secrets_of_the_request() {
     assert_eq!(reply.status, 500);
     assert!(reply.json["message"].as_str().unwrap().contains(&secret));
     bench.issuer.inject(Fault::Echo(401));
-    assert!(
-        bench
-            .get("sentinel", "current_user")
-            .await
-            .text
-            .contains("sentinel")
-    );
+    assert!(bench.get("sentinel", "current_user").await.text.contains("sentinel"));
 }
 
 // fault 30
@@ -201,9 +171,7 @@ async fn a_cut_off_answer_lacks_its_end() {
 
 #[tokio::test]
 async fn any_bytes_can_be_sent() {
-    let bytes = bytes_under(r"raw=HTTP/1.0 200 fine\r\n\r\n\xff\x00")
-        .await
-        .unwrap();
+    let bytes = bytes_under(r"raw=HTTP/1.0 200 fine\r\n\r\n\xff\x00").await.unwrap();
     assert_eq!(bytes, b"HTTP/1.0 200 fine\r\n\r\n\xff\x00");
     assert_eq!(bytes_under("close").await.unwrap(), b"");
     assert_eq!(bytes_under("lost").await.unwrap(), b"");
@@ -219,11 +187,7 @@ async fn a_reset_is_a_reset() {
 #[tokio::test]
 async fn a_huge_body_has_the_length_it_names() {
     let bytes = bytes_under("huge-body").await.unwrap();
-    let end = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap()
-        + 4;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert!(String::from_utf8_lossy(&bytes[..end]).contains("content-length: 104857600"));
     assert_eq!(bytes.len() - end, 104_857_600);
 }
@@ -240,10 +204,7 @@ async fn a_header_can_be_huge() {
 #[tokio::test]
 async fn an_answer_can_come_after_a_flood_of_interim_ones() {
     let text = String::from_utf8(bytes_under("continue-flood").await.unwrap()).unwrap();
-    assert_eq!(
-        text.matches("HTTP/1.1 100 Continue\r\n\r\n").count(),
-        10_000
-    );
+    assert_eq!(text.matches("HTTP/1.1 100 Continue\r\n\r\n").count(), 10_000);
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 1);
 }
 
@@ -255,10 +216,7 @@ async fn a_drip_comes_byte_by_byte() {
     let (mut stream, mut buffer) = (ask(&issuer).await, [0; 1024]);
     let mut text = String::new();
     while text.len() < 8 {
-        let read = timeout(PATIENCE, stream.read(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap();
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
         assert!((1..100).contains(&read), "{read} bytes at once");
         text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
     }
@@ -271,10 +229,7 @@ async fn endless_chunks_do_not_end() {
     let issuer = Emulator::start(Options::default()).await.unwrap();
     issuer.inject("endless".parse::<FaultPlan>().unwrap());
     let (mut stream, mut buffer) = (ask(&issuer).await, vec![0; 1 << 20]);
-    timeout(PATIENCE, stream.read_exact(&mut buffer))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut buffer)).await.unwrap().unwrap();
     assert!(buffer.starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert!(!buffer.windows(5).any(|five| five == b"\r\n0\r\n"));
 }
@@ -284,9 +239,7 @@ async fn a_fault_befalls_what_it_is_meant_for_as_often_as_planned() {
     let bench = bench().await;
     let token = bench.token().await;
     let refuse = "503".parse::<Fault>().unwrap();
-    bench
-        .issuer
-        .inject(FaultPlan::from(refuse.clone()).on(Scope::Mint).times(2));
+    bench.issuer.inject(FaultPlan::from(refuse.clone()).on(Scope::Mint).times(2));
     assert_eq!(bench.get(&token, "current_user").await.status, 200);
     let mut seen = vec![];
     for _ in 0..3 {
@@ -302,15 +255,10 @@ async fn a_fault_befalls_what_it_is_meant_for_as_often_as_planned() {
 #[tokio::test]
 async fn a_spoiled_grant_leaves_a_refusal_alone() {
     let bench = bench().await;
-    bench
-        .issuer
-        .inject("no-token".parse::<FaultPlan>().unwrap());
+    bench.issuer.inject("no-token".parse::<FaultPlan>().unwrap());
     let (id, _) = bench.issuer.key();
     let reply = bench.mint(&(id, "wrong".into())).await;
     assert_eq!(reply.error(), (401, "authentication_error"));
-    let call = bench
-        .send(Method::GET, "/v1/teams/acme/current_user", &[], None)
-        .await
-        .unwrap();
+    let call = bench.send(Method::GET, "/v1/teams/acme/current_user", &[], None).await.unwrap();
     assert_eq!(call.error(), (401, "authentication_error"));
 }

@@ -20,10 +20,7 @@ fn key(rotation: &Reply) -> (String, String) {
 async fn listed(bench: &Bench, token: &str, id: &str) -> Value {
     let reply = bench.get(token, KEYS).await;
     let list = reply.json["list"].as_array().unwrap();
-    list.iter()
-        .find(|key| key["id"] == id)
-        .cloned()
-        .unwrap_or_default()
+    list.iter().find(|key| key["id"] == id).cloned().unwrap_or_default()
 }
 
 fn time(key: &Value, field: &str) -> Timestamp {
@@ -95,10 +92,7 @@ async fn k5_a_key_is_deleted_once() {
     let path = format!("{KEYS}/{id}");
     let first = bench.delete(&token, &path).await;
     assert_eq!((first.status, first.text.as_str()), (204, ""));
-    assert_eq!(
-        bench.delete(&token, &path).await.error(),
-        (404, "resource_does_not_exist")
-    );
+    assert_eq!(bench.delete(&token, &path).await.error(), (404, "resource_does_not_exist"));
 }
 
 #[tokio::test]
@@ -106,13 +100,7 @@ async fn k5_a_key_is_deleted_only_below_its_own_user() {
     let bench = bench().await;
     let token = bench.token().await;
     let other = bench.issuer.add_key("other");
-    assert_eq!(
-        bench
-            .delete(&token, &format!("{KEYS}/{}", other.0))
-            .await
-            .status,
-        404
-    );
+    assert_eq!(bench.delete(&token, &format!("{KEYS}/{}", other.0)).await.status, 404);
     assert_eq!(bench.mint(&other).await.status, 200);
 }
 
@@ -122,10 +110,7 @@ async fn k6_the_last_use_is_the_last_mint() {
     let bench = bench().await;
     let fresh = bench.issuer.add_key("robot");
     let token = bench.token().await;
-    assert_eq!(
-        listed(&bench, &token, &fresh.0).await["last_used"],
-        Value::Null
-    );
+    assert_eq!(listed(&bench, &token, &fresh.0).await["last_used"], Value::Null);
     bench.issuer.set_clock_skew(60);
     bench.mint(&fresh).await;
     let used = listed(&bench, &token, &fresh.0).await;
@@ -139,12 +124,7 @@ async fn k7_a_rotation_whose_answer_is_lost_has_happened() {
     bench.issuer.inject("lost:1".parse::<FaultPlan>().unwrap());
     let path = format!("/v1/teams/acme/{KEYS}");
     let headers = [("authorization", &*format!("Bearer {token}"))];
-    assert!(
-        bench
-            .send(reqwest::Method::POST, &path, &headers, None)
-            .await
-            .is_err()
-    );
+    assert!(bench.send(reqwest::Method::POST, &path, &headers, None).await.is_err());
     let list = bench.get(&token, KEYS).await;
     assert_eq!(list.json["list"].as_array().unwrap().len(), 2);
     assert_eq!(bench.mint(&bench.issuer.key()).await.status, 200);
@@ -157,10 +137,7 @@ async fn k8_a_missing_role_neither_rotates_nor_deletes() {
     let token = bench.token().await;
     let missing = (401, "authorization_error");
     let path = format!("{KEYS}/{}", bench.issuer.key().0);
-    assert_eq!(
-        bench.post(&token, KEYS, Some(json!({}))).await.error(),
-        missing
-    );
+    assert_eq!(bench.post(&token, KEYS, Some(json!({}))).await.error(), missing);
     assert_eq!(bench.delete(&token, &path).await.error(), missing);
     let list = bench.get(&token, KEYS).await;
     assert_eq!(list.json["list"].as_array().unwrap().len(), 1);

@@ -30,31 +30,12 @@ async fn r1_the_limit_counts_down_per_user_until_the_reset() {
 async fn r1_every_answer_has_the_headers_and_a_date() {
     let bench = bench_with(|_| {}).await;
     let token = bench.token().await;
-    bench
-        .issuer
-        .inject("api@404:1".parse::<bearerd::emulator::FaultPlan>().unwrap());
-    for path in [
-        "current_user",
-        "current_user",
-        "service_users/nobody",
-        "nothing",
-    ] {
+    bench.issuer.inject("api@404:1".parse::<bearerd::emulator::FaultPlan>().unwrap());
+    for path in ["current_user", "current_user", "service_users/nobody", "nothing"] {
         let reply = bench.get(&token, path).await;
-        for name in [
-            "x-ratelimit-limit",
-            "x-ratelimit-remaining",
-            "x-ratelimit-reset",
-            "date",
-        ] {
-            assert_eq!(
-                reply.headers.get_all(name).iter().count(),
-                1,
-                "{name} at {path}"
-            );
+        for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "date"] {
+            assert_eq!(reply.headers.get_all(name).iter().count(), 1, "{name} at {path}");
         }
     }
-    assert_eq!(
-        remaining(&bench.get("garbage", "current_user").await),
-        "10000"
-    );
+    assert_eq!(remaining(&bench.get("garbage", "current_user").await), "10000");
 }

@@ -10,18 +10,13 @@ use crate::client::{Bench, Reply, bench_with};
 fn ids(reply: &Reply) -> Vec<String> {
     assert_eq!(reply.status, 200, "{reply:?}");
     let list = reply.json["list"].as_array().unwrap();
-    list.iter()
-        .map(|user| user["id"].as_str().unwrap().to_owned())
-        .collect()
+    list.iter().map(|user| user["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Tells where a relation of the `Link` header leads, below the team.
 fn link(reply: &Reply, relation: &str) -> Option<String> {
     let end = format!(">; rel=\"{relation}\"");
-    let link = reply
-        .header("link")?
-        .split(", ")
-        .find_map(|link| link.strip_suffix(&end))?;
+    let link = reply.header("link")?.split(", ").find_map(|link| link.strip_suffix(&end))?;
     Some(link.split_once("/v1/teams/acme/").unwrap().1.to_owned())
 }
 
@@ -64,9 +59,7 @@ async fn l1_many_users_come_a_hundred_to_a_page() {
 #[tokio::test]
 async fn l2_count_is_kept_in_absolute_links_on_one_line() {
     let (bench, token) = users(10).await;
-    let first = bench
-        .get(&token, "service_users?count=3&starts_with=user")
-        .await;
+    let first = bench.get(&token, "service_users?count=3&starts_with=user").await;
     let second = bench.get(&token, &link(&first, "next").unwrap()).await;
     assert_eq!(second.headers.get_all("link").iter().count(), 1);
     let header = second.header("link").unwrap();
@@ -85,9 +78,7 @@ async fn l2_count_is_kept_in_absolute_links_on_one_line() {
 async fn l3_an_offset_alone_begins_after_that_id() {
     let (bench, token) = users(10).await;
     let all = ids(&bench.get(&token, "service_users").await);
-    let rest = bench
-        .get(&token, &format!("service_users?offset={}", all[3]))
-        .await;
+    let rest = bench.get(&token, &format!("service_users?offset={}", all[3])).await;
     assert_eq!(ids(&rest), all[4..]);
 }
 
@@ -95,9 +86,7 @@ async fn l3_an_offset_alone_begins_after_that_id() {
 async fn l4_the_last_page_has_no_next() {
     let (bench, token) = users(5).await;
     let all = ids(&bench.get(&token, "service_users").await);
-    let last = bench
-        .get(&token, &format!("service_users?count=3&offset={}", all[2]))
-        .await;
+    let last = bench.get(&token, &format!("service_users?count=3&offset={}", all[2])).await;
     assert_eq!(ids(&last), all[3..]);
     assert_eq!(link(&last, "next"), None);
     assert!(link(&last, "prev").is_some());
@@ -107,19 +96,9 @@ async fn l4_the_last_page_has_no_next() {
 async fn l5_a_made_up_offset_begins_where_it_would_stand() {
     let (bench, token) = users(10).await;
     let all = ids(&bench.get(&token, "service_users").await);
-    let high = bench
-        .get(
-            &token,
-            "service_users?offset=ffffffff-ffff-4fff-bfff-ffffffffffff",
-        )
-        .await;
+    let high = bench.get(&token, "service_users?offset=ffffffff-ffff-4fff-bfff-ffffffffffff").await;
     assert_eq!(ids(&high), Vec::<String>::new());
-    let low = bench
-        .get(
-            &token,
-            "service_users?offset=00000000-0000-4000-8000-000000000000",
-        )
-        .await;
+    let low = bench.get(&token, "service_users?offset=00000000-0000-4000-8000-000000000000").await;
     assert_eq!(ids(&low), all);
 }
 
@@ -128,9 +107,7 @@ async fn l6_an_exact_multiple_links_no_empty_page() {
     let (bench, token) = users(6).await;
     let (lengths, all) = follow(&bench, &token, "service_users?count=3", "next").await;
     assert_eq!(lengths, [3, 3]);
-    let end = bench
-        .get(&token, &format!("service_users?offset={}", all[5]))
-        .await;
+    let end = bench.get(&token, &format!("service_users?offset={}", all[5])).await;
     assert_eq!(end.json, json!({ "list": [] }));
     assert_eq!(end.header("link"), None);
 }
@@ -168,13 +145,7 @@ async fn l7_lists_go_down_and_back() {
     let last = format!("service_users?count=4&offset={}", all[7]);
     let (lengths, _) = follow(&bench, &token, &last, "prev").await;
     assert_eq!(lengths, [2, 4, 4]);
-    let (_, down) = follow(
-        &bench,
-        &token,
-        "service_users?count=4&descending=true",
-        "next",
-    )
-    .await;
+    let (_, down) = follow(&bench, &token, "service_users?count=4&descending=true", "next").await;
     all.reverse();
     assert_eq!(down, all);
 }
@@ -185,17 +156,10 @@ async fn l8_links_may_be_relative_or_name_another_origin() {
     let public = bench_with(|options| {
         options.public_url = Some("http://issuer.test:8080".parse().unwrap());
     });
-    for (bench, begin) in [
-        (relative, "</v1/teams"),
-        (public.await, "<http://issuer.test:8080/v1/"),
-    ] {
+    for (bench, begin) in [(relative, "</v1/teams"), (public.await, "<http://issuer.test:8080/v1/")]
+    {
         bench.issuer.add_user("another");
-        let reply = bench
-            .get(&bench.token().await, "service_users?count=1")
-            .await;
-        assert!(
-            reply.header("link").unwrap().starts_with(begin),
-            "{reply:?}"
-        );
+        let reply = bench.get(&bench.token().await, "service_users?count=1").await;
+        assert!(reply.header("link").unwrap().starts_with(begin), "{reply:?}");
     }
 }

@@ -24,26 +24,14 @@ async fn hundreds_of_calls_at_once_all_get_their_own_token() {
         calls.spawn(async move { bench.token().await });
     }
     let tokens = calls.join_all().await;
-    assert_eq!(
-        tokens
-            .iter()
-            .collect::<std::collections::HashSet<_>>()
-            .len(),
-        400
-    );
-    assert_eq!(
-        (bench.issuer.mint_calls(), bench.issuer.mints()),
-        (400, 400)
-    );
+    assert_eq!(tokens.iter().collect::<std::collections::HashSet<_>>().len(), 400);
+    assert_eq!((bench.issuer.mint_calls(), bench.issuer.mints()), (400, 400));
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_disturbs_nobody() {
     let bench = bench().await;
-    for part in [
-        "",
-        "POST /v1/teams/acme/service_token HTTP/1.1\r\ncontent-length: 9\r\n\r\n{",
-    ] {
+    for part in ["", "POST /v1/teams/acme/service_token HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"] {
         let mut stream = TcpStream::connect(bench.issuer.address()).await.unwrap();
         stream.write_all(part.as_bytes()).await.unwrap();
         drop(stream);
@@ -58,10 +46,7 @@ async fn a_stop_closes_what_is_open_and_what_hangs() {
     let address = issuer.address();
     let mut stream = TcpStream::connect(address).await.unwrap();
     issuer.inject("hang".parse::<bearerd::emulator::FaultPlan>().unwrap());
-    stream
-        .write_all(b"GET /v1/teams/acme/current_user HTTP/1.1\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET /v1/teams/acme/current_user HTTP/1.1\r\n\r\n").await.unwrap();
     timeout(PATIENCE, issuer.stop()).await.unwrap();
     let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
     assert!(!matches!(read, Ok(1..)), "{read:?}");
@@ -71,16 +56,10 @@ async fn a_stop_closes_what_is_open_and_what_hangs() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let first = Emulator::start(Options::default()).await.unwrap();
-    let options = Options {
-        bind: first.address(),
-        ..Options::default()
-    };
+    let options = Options { bind: first.address(), ..Options::default() };
     let error = Emulator::start(options).await.err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-    assert!(
-        error.to_string().contains(&first.address().to_string()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&first.address().to_string()), "{error}");
 }
 
 #[tokio::test]
@@ -113,10 +92,7 @@ async fn the_key_file_is_written_once_and_then_kept() {
     let with_file = || bench_with(|options| options.key_file = Some(path.clone()));
     let first = with_file().await;
     let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     let (id, secret) = first.issuer.key();
     assert!(text.contains(&id) && text.contains(&secret));
 
@@ -131,19 +107,10 @@ async fn a_file_that_holds_no_key_is_neither_used_nor_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key.json");
     fs::write(&path, "{\"key_id\": \"precious\"}").unwrap();
-    let options = Options {
-        key_file: Some(path.clone()),
-        ..Options::default()
-    };
+    let options = Options { key_file: Some(path.clone()), ..Options::default() };
     let error = Emulator::start(options).await.err().unwrap().to_string();
-    assert!(
-        error.contains("key.json") && !error.contains("precious"),
-        "{error}"
-    );
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        "{\"key_id\": \"precious\"}"
-    );
+    assert!(error.contains("key.json") && !error.contains("precious"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"key_id\": \"precious\"}");
 }
 
 #[tokio::test]
@@ -152,10 +119,7 @@ async fn the_initial_key_can_have_a_given_id() {
     let bench = bench_with(|options| options.key_id = Some(id.into())).await;
     assert_eq!(bench.issuer.key().0, id);
     assert_eq!(bench.mint(&bench.issuer.key()).await.status, 200);
-    let options = Options {
-        key_id: Some("robot".into()),
-        ..Options::default()
-    };
+    let options = Options { key_id: Some("robot".into()), ..Options::default() };
     assert!(Emulator::start(options).await.is_err());
 }
 

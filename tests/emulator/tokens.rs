@@ -24,18 +24,10 @@ async fn a1_a_good_token_learns_who_it_is_without_any_role() {
 async fn a2_no_garbled_and_truncated_tokens_are_refused() {
     let bench = bench().await;
     let token = bench.token().await;
-    for bad in [
-        "",
-        "garbage",
-        &token[..token.len() - 1],
-        &format!("{token}x"),
-    ] {
+    for bad in ["", "garbage", &token[..token.len() - 1], &format!("{token}x")] {
         assert_eq!(bench.get(bad, "current_user").await.error(), AUTHENTICATION);
     }
-    let bare = bench
-        .send(Method::GET, "/v1/teams/acme/current_user", &[], None)
-        .await
-        .unwrap();
+    let bare = bench.send(Method::GET, "/v1/teams/acme/current_user", &[], None).await.unwrap();
     assert_eq!(bare.error(), AUTHENTICATION);
 }
 
@@ -55,28 +47,17 @@ async fn a3_an_expired_token_is_told_so() {
 async fn a4_a_token_dies_with_its_key_and_its_user() {
     let bench = bench().await;
     let (ended, deleted) = (bench.issuer.add_key("robot"), bench.issuer.add_key("robot"));
-    let (by_ended, by_deleted) = (
-        bench.mint(&ended).await.token(),
-        bench.mint(&deleted).await.token(),
-    );
+    let (by_ended, by_deleted) =
+        (bench.mint(&ended).await.token(), bench.mint(&deleted).await.token());
     bench.issuer.expire_key(&ended.0, Duration::ZERO);
     bench.issuer.delete_key(&deleted.0);
-    assert_eq!(
-        bench.get(&by_ended, "current_user").await.error(),
-        AUTHENTICATION
-    );
-    assert_eq!(
-        bench.get(&by_deleted, "current_user").await.error(),
-        AUTHENTICATION
-    );
+    assert_eq!(bench.get(&by_ended, "current_user").await.error(), AUTHENTICATION);
+    assert_eq!(bench.get(&by_deleted, "current_user").await.error(), AUTHENTICATION);
 
     let token = bench.token().await;
     assert_eq!(bench.get(&token, "current_user").await.status, 200);
     bench.issuer.set_status("robot", Status::Disabled);
-    assert_eq!(
-        bench.get(&token, "current_user").await.error(),
-        AUTHENTICATION
-    );
+    assert_eq!(bench.get(&token, "current_user").await.error(), AUTHENTICATION);
 }
 
 #[tokio::test]
@@ -94,23 +75,14 @@ async fn a5_a_missing_role_is_an_authorization_error() {
     let token = bench.token().await;
     let reply = bench.get(&token, "service_users").await;
     assert_eq!(reply.error(), (401, "authorization_error"));
-    assert!(
-        reply.json["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("Missing capability: ")
-    );
+    assert!(reply.json["message"].as_str().unwrap().starts_with("Missing capability: "));
 }
 
 #[tokio::test]
 async fn a5_roles_that_read_do_not_write() {
     let bench = bench().await;
     let token = bench.token().await;
-    for role in [
-        Role::PamAdmin,
-        Role::SecurityAdmin,
-        Role::DelegatedResourceAdmin,
-    ] {
+    for role in [Role::PamAdmin, Role::SecurityAdmin, Role::DelegatedResourceAdmin] {
         bench.issuer.set_role("robot", role);
         assert_eq!(bench.get(&token, "service_users").await.status, 200);
         let write = bench.post(&token, "service_users/robot/keys", None).await;
@@ -134,14 +106,8 @@ async fn a7_all_tokens_can_be_revoked_at_once() {
     let bench = bench().await;
     let (first, second) = (bench.token().await, bench.token().await);
     assert_eq!(bench.issuer.revoke_all_tokens(), 2);
-    assert_eq!(
-        bench.get(&first, "current_user").await.error(),
-        AUTHENTICATION
-    );
-    assert_eq!(
-        bench.get(&second, "current_user").await.error(),
-        AUTHENTICATION
-    );
+    assert_eq!(bench.get(&first, "current_user").await.error(), AUTHENTICATION);
+    assert_eq!(bench.get(&second, "current_user").await.error(), AUTHENTICATION);
     let third = bench.token().await;
     assert_eq!(bench.get(&third, "current_user").await.status, 200);
 }
@@ -153,9 +119,6 @@ async fn a8_a_fresh_token_can_be_refused_again_and_again() {
     bench.issuer.inject("api@401".parse::<FaultPlan>().unwrap());
     for _ in 0..2 {
         let token = bench.token().await;
-        assert_eq!(
-            bench.get(&token, "current_user").await.error(),
-            AUTHENTICATION
-        );
+        assert_eq!(bench.get(&token, "current_user").await.error(), AUTHENTICATION);
     }
 }

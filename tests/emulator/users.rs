@@ -9,13 +9,7 @@ use crate::client::bench;
 async fn u1_a_user_is_created_whole() {
     let bench = bench().await;
     let token = bench.token().await;
-    let reply = bench
-        .post(
-            &token,
-            "service_users",
-            Some(json!({ "name": "café bot/1" })),
-        )
-        .await;
+    let reply = bench.post(&token, "service_users", Some(json!({ "name": "café bot/1" }))).await;
     assert_eq!(reply.status, 201);
     let id = reply.json["id"].as_str().unwrap();
     let whole = json!({
@@ -29,13 +23,7 @@ async fn u1_a_user_is_created_whole() {
     });
     assert_eq!(reply.json, whole);
     for user in ["caf%C3%A9%20bot%2F1", id] {
-        assert_eq!(
-            bench
-                .get(&token, &format!("service_users/{user}"))
-                .await
-                .json,
-            whole
-        );
+        assert_eq!(bench.get(&token, &format!("service_users/{user}")).await.json, whole);
     }
 }
 
@@ -46,9 +34,7 @@ async fn u2_a_name_in_use_stays_taken_even_by_the_deleted() {
     let create = || bench.post(&token, "service_users", Some(json!({ "name": "bot" })));
     assert_eq!(create().await.status, 201);
     assert_eq!(create().await.error(), (409, "resource_already_exists"));
-    bench
-        .put(&token, "service_users/bot", json!({ "status": "DELETED" }))
-        .await;
+    bench.put(&token, "service_users/bot", json!({ "status": "DELETED" })).await;
     assert_eq!(create().await.status, 409);
 }
 
@@ -58,18 +44,12 @@ async fn u3_names_have_1_to_255_characters() {
     let token = bench.token().await;
     for (length, status) in [(0, 400), (1, 201), (255, 201), (256, 400)] {
         let body = json!({ "name": "é".repeat(length) });
-        assert_eq!(
-            bench.post(&token, "service_users", Some(body)).await.status,
-            status
-        );
+        assert_eq!(bench.post(&token, "service_users", Some(body)).await.status, status);
     }
     let path = "/v1/teams/acme/service_users";
     let headers = [("authorization", &*format!("Bearer {token}"))];
     let body = Some(r#"{"name":"x"}"#.to_owned());
-    let reply = bench
-        .send(Method::POST, path, &headers, body)
-        .await
-        .unwrap();
+    let reply = bench.send(Method::POST, path, &headers, body).await.unwrap();
     assert_eq!(reply.error(), (415, "unsupported_content_type"));
 }
 
@@ -78,25 +58,13 @@ async fn u4_a_status_is_put_with_and_without_a_name() {
     let bench = bench().await;
     let token = bench.token().await;
     bench.issuer.add_user("bot");
-    for body in [
-        json!({ "status": "DISABLED" }),
-        json!({ "status": "ACTIVE", "name": "bot" }),
-    ] {
+    for body in [json!({ "status": "DISABLED" }), json!({ "status": "ACTIVE", "name": "bot" })] {
         let reply = bench.put(&token, "service_users/bot", body.clone()).await;
-        assert_eq!(
-            (reply.status, &reply.json["status"]),
-            (200, &body["status"])
-        );
+        assert_eq!((reply.status, &reply.json["status"]), (200, &body["status"]));
     }
-    for body in [
-        json!({ "status": "GONE" }),
-        json!({}),
-        json!({ "status": "ACTIVE", "name": "" }),
-    ] {
-        assert_eq!(
-            bench.put(&token, "service_users/bot", body).await.status,
-            400
-        );
+    for body in [json!({ "status": "GONE" }), json!({}), json!({ "status": "ACTIVE", "name": "" })]
+    {
+        assert_eq!(bench.put(&token, "service_users/bot", body).await.status, 400);
     }
 }
 
@@ -109,10 +77,7 @@ async fn u5_deletion_has_a_time_that_stays() {
     let first = put("DELETED").await;
     assert!(first.json["deleted_at"].is_string());
     assert_eq!(put("DELETED").await.json, first.json);
-    assert_eq!(
-        bench.get(&token, "service_users/bot").await.json,
-        first.json
-    );
+    assert_eq!(bench.get(&token, "service_users/bot").await.json, first.json);
     assert_eq!(put("ACTIVE").await.json["deleted_at"], Value::Null);
 }
 
@@ -131,28 +96,11 @@ async fn u7_unknown_users_and_calls_are_not_found() {
     let bench = bench().await;
     let token = bench.token().await;
     let missing = (404, "resource_does_not_exist");
-    for path in [
-        "service_users/nobody",
-        "service_users/nobody/keys",
-        "servers",
-        "",
-    ] {
+    for path in ["service_users/nobody", "service_users/nobody/keys", "servers", ""] {
         assert_eq!(bench.get(&token, path).await.error(), missing, "{path}");
     }
     let update = json!({ "status": "ACTIVE" });
-    assert_eq!(
-        bench
-            .put(&token, "service_users/nobody", update)
-            .await
-            .error(),
-        missing
-    );
-    assert_eq!(
-        bench
-            .post(&token, "service_users/nobody/keys", None)
-            .await
-            .error(),
-        missing
-    );
+    assert_eq!(bench.put(&token, "service_users/nobody", update).await.error(), missing);
+    assert_eq!(bench.post(&token, "service_users/nobody/keys", None).await.error(), missing);
     assert_eq!(bench.get(&token, "service_token").await.error(), missing);
 }

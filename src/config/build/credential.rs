@@ -35,21 +35,14 @@ pub(super) fn all(
     let okta = root.table("okta");
     let all_have_their_own = sections.iter().all(|(_, section)| section.has("base_url"));
     if !okta.has("base_url") && (sections.is_empty() || !all_have_their_own) {
-        okta.complain(
-            "base_url",
-            "is missing",
-            "set it, as \"https://TEAM.pam.okta.com\"",
-        );
+        okta.complain("base_url", "is missing", "set it, as \"https://TEAM.pam.okta.com\"");
     }
     // All are built before the first failure counts: every finding is to be seen at once.
     let built: Vec<_> = sections
         .iter()
         .map(|(name, section)| Some((name.clone(), credential(section, base_url, around)?)))
         .collect();
-    built
-        .into_iter()
-        .collect::<Option<BTreeMap<_, _>>>()
-        .filter(|all| !all.is_empty())
+    built.into_iter().collect::<Option<BTreeMap<_, _>>>().filter(|all| !all.is_empty())
 }
 
 /// Reports a name that no credential has.
@@ -111,11 +104,7 @@ fn systemd_credential(section: &Section<'_>, name: &str, around: &Surroundings) 
     let directory = around.credentials_directory.clone().unwrap_or_else(|| {
         // Not an error: commands that only ask the daemon read the same file, outside its unit.
         let problem = "cannot be looked up, as $CREDENTIALS_DIRECTORY is not set";
-        section.warn(
-            "key_credential",
-            problem,
-            "set LoadCredential= in the daemon's unit",
-        );
+        section.warn("key_credential", problem, "set LoadCredential= in the daemon's unit");
         PathBuf::from(USUAL_CREDENTIALS_DIRECTORY)
     });
     KeySource::SystemdCredential(directory.join(name))
@@ -158,16 +147,9 @@ fn check_spacing(section: &Section<'_>, settings: &RefreshSettings) {
     if settings.retry_min > settings.retry_max {
         section.complain("retry_min", "is longer than `retry_max`", "shorten it");
     }
-    let short = [
-        ("min_interval", settings.min_interval),
-        ("retry_min", settings.retry_min),
-    ];
+    let short = [("min_interval", settings.min_interval), ("retry_min", settings.retry_min)];
     for (key, _) in short.into_iter().filter(|(_, span)| *span < POLITE) {
-        section.warn(
-            key,
-            "is under 1s: hard on the issuer",
-            "keep that for tests",
-        );
+        section.warn(key, "is under 1s: hard on the issuer", "keep that for tests");
     }
 }
 

@@ -71,14 +71,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     check_exposure(section, bind);
     check_file_keys(section, bind);
     let bind = bind.iter().flat_map(Address::binds).collect();
-    Some(Listener {
-        bind,
-        credentials: credentials?,
-        guard,
-        socket,
-        limits,
-        first_token_wait,
-    })
+    Some(Listener { bind, credentials: credentials?, guard, socket, limits, first_token_wait })
 }
 
 /// Reads which credentials are served: by default `default`, or the only one.
@@ -86,10 +79,7 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
     let kind = ListOf::some(Name);
     let default = match known {
         [only] => Some(only.as_str()),
-        known => known
-            .iter()
-            .map(String::as_str)
-            .find(|name| *name == "default"),
+        known => known.iter().map(String::as_str).find(|name| *name == "default"),
     };
     let Some(default) = default else {
         // Where there is no credential at all that is reported, once, and is enough.
@@ -100,19 +90,14 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
         };
     };
     let names = section.get("credentials", &kind, vec![default.to_owned()]);
-    names
-        .iter()
-        .for_each(|name| check_known(section, "credentials", name, known));
+    names.iter().for_each(|name| check_known(section, "credentials", name, known));
     Some(names)
 }
 
 /// Reads what no version does yet: only whether it is well formed.
 fn later(section: &Section<'_>) {
     const SERVICES: Choice = Choice(&["token", "auth", "proxy"]);
-    const CAP: Count = Count {
-        least: 0,
-        most: 1_000_000,
-    };
+    const CAP: Count = Count { least: 0, most: 1_000_000 };
     section.get("serve", &ListOf::some(SERVICES), vec!["token"]);
     section.find("access_token_file", &PathTo);
     section.get("allow_non_loopback", &Switch, false);
@@ -121,11 +106,7 @@ fn later(section: &Section<'_>) {
     let tls = section.table("tls");
     if section.has("tls") {
         tls.need("cert_file", &PathTo, "name the certificate's PEM file");
-        tls.need(
-            "key_file",
-            &PathTo,
-            "name the PEM file of the certificate's key",
-        );
+        tls.need("key_file", &PathTo, "name the PEM file of the certificate's key");
     }
     let proxy = section.table("proxy");
     proxy.find("allow", &ListOf::some(Rule));
@@ -154,10 +135,7 @@ fn socket_file(section: &Section<'_>) -> SocketFile {
 
 fn limits(section: &Section<'_>) -> Limits {
     let default = Limits::default();
-    let connections = Count {
-        least: 1,
-        most: 1_000_000,
-    };
+    let connections = Count { least: 1, most: 1_000_000 };
     let wait = |key, default| section.get(key, &Span::WAIT, default);
     Limits {
         max_connections: section.get("max_connections", &connections, default.max_connections),
@@ -180,25 +158,15 @@ fn check_exposure(section: &Section<'_>, bind: &[Address]) {
     if bind.iter().any(Address::is_tcp) && !guarded {
         let problem = "is TCP with neither access token nor `allow_uids`: every local user gets \
                        the token";
-        section.warn(
-            "bind",
-            problem,
-            "listen on a unix socket where users are not all trusted",
-        );
+        section.warn("bind", problem, "listen on a unix socket where users are not all trusted");
     }
 }
 
 /// Warns of file modes where there is no file.
 fn check_file_keys(section: &Section<'_>, bind: &[Address]) {
     let no_file = !bind.is_empty() && bind.iter().all(Address::is_tcp);
-    let set = ["mode", "owner", "group"]
-        .into_iter()
-        .filter(|key| no_file && section.has(key));
+    let set = ["mode", "owner", "group"].into_iter().filter(|key| no_file && section.has(key));
     for key in set {
-        section.warn(
-            key,
-            "guards nothing, as no address here is a unix socket",
-            "leave it out",
-        );
+        section.warn(key, "guards nothing, as no address here is a unix socket", "leave it out");
     }
 }

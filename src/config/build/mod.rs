@@ -34,16 +34,8 @@ pub(super) fn config(root: &Section<'_>, around: &Surroundings) -> Option<Config
     let process = process(&root.table("process"));
     let log = log(&root.table("log"));
     let (credentials, listeners, telemetry) = (credentials?, listeners?, telemetry?);
-    let config = Config {
-        okta,
-        credentials,
-        listeners,
-        telemetry,
-        control,
-        state_dir,
-        process,
-        log,
-    };
+    let config =
+        Config { okta, credentials, listeners, telemetry, control, state_dir, process, log };
     overlap::check(root, &config);
     Some(config)
 }
@@ -58,11 +50,7 @@ fn okta(section: &Section<'_>) -> (Okta, Option<Url>) {
         request_timeout: section.get("request_timeout", &Span::WAIT, Duration::from_secs(10)),
     };
     if okta.proxy_auth_file.is_some() && !section.has("proxy") {
-        section.complain(
-            "proxy_auth_file",
-            "is set without a proxy",
-            "set `okta.proxy` too",
-        );
+        section.complain("proxy_auth_file", "is set without a proxy", "set `okta.proxy` too");
     }
     if okta.connect_timeout > okta.request_timeout {
         let problem = "is longer than `okta.request_timeout`, which ends the call first";
@@ -84,11 +72,7 @@ fn telemetry(section: &Section<'_>) -> Option<Telemetry> {
         let remedy = "write 127.0.0.1 or [::1] instead";
         section.complain("bind", "means two addresses, and telemetry has one", remedy);
     }
-    Some(Telemetry {
-        bind: binds.pop()?,
-        allowed_hosts,
-        is_default: !section.has("bind"),
-    })
+    Some(Telemetry { bind: binds.pop()?, allowed_hosts, is_default: !section.has("bind") })
 }
 
 fn control(section: &Section<'_>, around: &Surroundings) -> Option<Control> {
@@ -99,11 +83,7 @@ fn control(section: &Section<'_>, around: &Surroundings) -> Option<Control> {
     };
     let allow_uids = section.get("allow_uids", &ListOf::any(USER), Vec::new());
     match address? {
-        Address::Unix(path) => Some(Control {
-            path,
-            allow_uids,
-            is_default: !section.has("bind"),
-        }),
+        Address::Unix(path) => Some(Control { path, allow_uids, is_default: !section.has("bind") }),
         _ => None,
     }
 }
@@ -133,10 +113,7 @@ fn state_dir(section: &Section<'_>, around: &Surroundings) -> Option<PathBuf> {
 
 fn process(section: &Section<'_>) -> Process {
     const SANDBOXES: Choice = Choice(&["best-effort", "require", "off"]);
-    let linger = Span {
-        least: Duration::ZERO,
-        ..Span::WAIT
-    };
+    let linger = Span { least: Duration::ZERO, ..Span::WAIT };
     Process {
         // "require" is refused elsewhere, as long as nothing can keep that promise.
         sandbox: match section.get("sandbox", &SANDBOXES, "best-effort") {

@@ -11,10 +11,7 @@ use crate::config::{
 pub(super) fn check(root: &Section<'_>, config: &Config) {
     let all = addresses(config);
     for (index, (place, bind)) in all.iter().enumerate() {
-        let earlier = all
-            .iter()
-            .take(index)
-            .find(|(_, other)| overlap(bind, other));
+        let earlier = all.iter().take(index).find(|(_, other)| overlap(bind, other));
         if let Some((other, _)) = earlier {
             let problem = format!("has an address that `{other}.bind` takes too");
             section(root, place).complain("bind", problem, "choose another one");
@@ -23,23 +20,15 @@ pub(super) fn check(root: &Section<'_>, config: &Config) {
 }
 
 fn section<'t>(root: &Section<'t>, place: &str) -> Section<'t> {
-    place
-        .split('.')
-        .fold(root.clone(), |section, key| section.table(key))
+    place.split('.').fold(root.clone(), |section, key| section.table(key))
 }
 
 /// Lists every address with the table that names it.
 fn addresses(config: &Config) -> Vec<(String, Bind)> {
     let listeners = config.listeners.iter().flat_map(|(name, listener)| {
-        listener
-            .bind
-            .iter()
-            .map(move |bind| (format!("listeners.{name}"), bind.clone()))
+        listener.bind.iter().map(move |bind| (format!("listeners.{name}"), bind.clone()))
     });
-    let control = config
-        .control
-        .iter()
-        .map(|control| Bind::Unix(control.path.clone()));
+    let control = config.control.iter().map(|control| Bind::Unix(control.path.clone()));
     listeners
         .chain([("telemetry".to_owned(), config.telemetry.bind.clone())])
         .chain(control.map(|bind| ("control".to_owned(), bind)))

@@ -31,9 +31,7 @@ impl Account {
 
     fn number(&self, number: i128) -> Result<u32, Complaint> {
         // The last number means "nobody named" to chown(2).
-        let number = u32::try_from(number)
-            .ok()
-            .filter(|number| *number != u32::MAX);
+        let number = u32::try_from(number).ok().filter(|number| *number != u32::MAX);
         let problem =
             || Complaint::new(format!("is not the number of {}", self.what), Self::REMEDY);
         number.ok_or_else(problem)
@@ -41,19 +39,11 @@ impl Account {
 
     fn named(&self, name: &str) -> Result<u32, Complaint> {
         let found = (self.look_up)(name).map_err(|errno| {
-            let problem = format!(
-                "names {} that cannot be looked up: {}",
-                self.what,
-                errno.desc()
-            );
+            let problem = format!("names {} that cannot be looked up: {}", self.what, errno.desc());
             Complaint::new(problem, "write the number")
         })?;
-        let problem = || {
-            Complaint::new(
-                format!("names {} that is not here", self.what),
-                Self::REMEDY,
-            )
-        };
+        let problem =
+            || Complaint::new(format!("names {} that is not here", self.what), Self::REMEDY);
         found.ok_or_else(problem)
     }
 }

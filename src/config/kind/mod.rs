@@ -40,29 +40,17 @@ pub(super) struct ListOf<K> {
 impl<K> ListOf<K> {
     /// Takes any list, the empty one too.
     pub(super) const fn any(item: K) -> Self {
-        Self {
-            item,
-            least: 0,
-            single: false,
-        }
+        Self { item, least: 0, single: false }
     }
 
     /// Takes a list with at least one item.
     pub(super) const fn some(item: K) -> Self {
-        Self {
-            item,
-            least: 1,
-            single: false,
-        }
+        Self { item, least: 1, single: false }
     }
 
     /// Takes a list with at least one item, or the item alone.
     pub(super) const fn one_or_more(item: K) -> Self {
-        Self {
-            item,
-            least: 1,
-            single: true,
-        }
+        Self { item, least: 1, single: true }
     }
 }
 
@@ -94,14 +82,9 @@ impl<K: Kind> Kind for ListOf<K> {
 /// Splits the text of a variable: a TOML array, or items with commas between.
 fn loose_items(text: &str, node: &Node) -> Vec<Node> {
     let plain = || {
-        let items = text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty());
-        let item = |item: &str| Node {
-            shape: Shape::Text(item.into()),
-            origin: node.origin.clone(),
-        };
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let item =
+            |item: &str| Node { shape: Shape::Text(item.into()), origin: node.origin.clone() };
         items.map(item).collect()
     };
     load::array_literal(text, &node.origin).unwrap_or_else(plain)
@@ -116,10 +99,9 @@ fn wrong_type(node: &Node, wanted: &str, remedy: &'static str) -> Complaint {
 fn text<'n>(node: &'n Node, wanted: &str, remedy: &'static str) -> Result<&'n str, Complaint> {
     match &node.shape {
         Shape::Text(text) if text.is_empty() => Err(Complaint::new("is empty", remedy)),
-        Shape::Text(text) if text.contains(char::is_control) => Err(Complaint::new(
-            "holds a line break or another control character",
-            remedy,
-        )),
+        Shape::Text(text) if text.contains(char::is_control) => {
+            Err(Complaint::new("holds a line break or another control character", remedy))
+        }
         Shape::Text(text) => Ok(text),
         _ => Err(wrong_type(node, wanted, remedy)),
     }
@@ -127,8 +109,5 @@ fn text<'n>(node: &'n Node, wanted: &str, remedy: &'static str) -> Result<&'n st
 
 /// Shows text in TOML's quotes.
 fn quoted(text: &str) -> String {
-    format!(
-        "\"{}\"",
-        text.escape_default().to_string().replace("\\'", "'")
-    )
+    format!("\"{}\"", text.escape_default().to_string().replace("\\'", "'"))
 }

@@ -100,15 +100,11 @@ pub(in crate::config) struct Span {
 
 impl Span {
     /// Takes what a person may wait for: 1 ms to an hour.
-    pub(in crate::config) const WAIT: Self = Self {
-        least: Duration::from_millis(1),
-        most: Duration::from_secs(3600),
-    };
+    pub(in crate::config) const WAIT: Self =
+        Self { least: Duration::from_millis(1), most: Duration::from_secs(3600) };
     /// Takes what a calendar measures: 1 ms to ten years.
-    pub(in crate::config) const LIFE: Self = Self {
-        least: Duration::from_millis(1),
-        most: Duration::from_secs(3650 * 86400),
-    };
+    pub(in crate::config) const LIFE: Self =
+        Self { least: Duration::from_millis(1), most: Duration::from_secs(3650 * 86400) };
 }
 
 impl Kind for Span {
@@ -124,11 +120,7 @@ impl Kind for Span {
         };
         match (self.least..=self.most).contains(&span) {
             true => Ok(span),
-            false => Err(out_of_range(
-                "a duration",
-                &shown(self.least),
-                &shown(self.most),
-            )),
+            false => Err(out_of_range("a duration", &shown(self.least), &shown(self.most))),
         }
     }
 
@@ -145,12 +137,8 @@ fn shown(span: Duration) -> String {
 pub(in crate::config) struct Size;
 
 impl Size {
-    const UNITS: [(&'static str, u64); 4] = [
-        ("GiB", 1 << 30),
-        ("MiB", 1 << 20),
-        ("KiB", 1 << 10),
-        ("B", 1),
-    ];
+    const UNITS: [(&'static str, u64); 4] =
+        [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
     const MOST: u64 = 1 << 30;
 }
 
@@ -189,9 +177,7 @@ impl Kind for FileMode {
         let text = text(node, "a file mode", remedy)?;
         let octal = (3..=4).contains(&text.len())
             && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-        let mode = u32::from_str_radix(text, 8)
-            .ok()
-            .filter(|mode| octal && *mode <= 0o777);
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
         mode.ok_or_else(|| Complaint::new("is not a file mode", remedy))
     }
 

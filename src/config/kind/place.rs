@@ -24,10 +24,7 @@ impl Kind for PathTo {
         let path = text(node, "a path", "write a path in quotes")?;
         if path.trim_start().starts_with(['{', '[']) || path.contains("-----BEGIN") {
             let remedy = "name a file that only the daemon can read, and replace what was written";
-            return Err(Complaint::new(
-                "holds content where the path of a file belongs",
-                remedy,
-            ));
+            return Err(Complaint::new("holds content where the path of a file belongs", remedy));
         }
         if path.starts_with('~') {
             return Err(Complaint::new("begins with `~`", "write the whole path"));
@@ -128,17 +125,11 @@ impl BindAddress {
             "tcp:" => "\"tcp:127.0.0.1:8420\"",
             _ => "\"systemd:NAME\"",
         };
-        format!(
-            "write {}",
-            self.0.iter().map(example).collect::<Vec<_>>().join(" or ")
-        )
+        format!("write {}", self.0.iter().map(example).collect::<Vec<_>>().join(" or "))
     }
 
     fn parse(&self, text: &str) -> Result<Address, &'static str> {
-        let form = self
-            .0
-            .iter()
-            .find_map(|form| Some((*form, text.strip_prefix(form)?)));
+        let form = self.0.iter().find_map(|form| Some((*form, text.strip_prefix(form)?)));
         match form {
             Some(("unix:", path)) => unix(path),
             Some(("tcp:", address)) => tcp(address),
@@ -156,9 +147,7 @@ impl Kind for BindAddress {
         let refuse = |problem| Complaint::new(problem, self.remedy());
         match &node.shape {
             Shape::Text(text) if text.contains('\0') => Err(refuse("holds a NUL byte")),
-            _ => self
-                .parse(text(node, "an address", "write it in quotes")?)
-                .map_err(refuse),
+            _ => self.parse(text(node, "an address", "write it in quotes")?).map_err(refuse),
         }
     }
 
@@ -193,10 +182,7 @@ fn unix(path: &str) -> Result<Address, &'static str> {
 
 fn tcp(address: &str) -> Result<Address, &'static str> {
     if let Some(port) = address.strip_prefix("localhost:") {
-        return port
-            .parse()
-            .map(Address::Localhost)
-            .map_err(|_| "has no port from 0 to 65535");
+        return port.parse().map(Address::Localhost).map_err(|_| "has no port from 0 to 65535");
     }
     let problem = "is not an IP address with a port from 0 to 65535";
     address.parse().map(Address::Tcp).map_err(|_| problem)

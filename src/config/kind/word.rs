@@ -13,14 +13,10 @@ impl Kind for Choice {
 
     fn read(&self, node: &Node) -> Result<&'static str, Complaint> {
         let all = || format!("write one of {}", self.0.join(", "));
-        let wanted = text(node, "text", "").map_err(|it| Complaint {
-            remedy: all().into(),
-            ..it
-        })?;
+        let wanted =
+            text(node, "text", "").map_err(|it| Complaint { remedy: all().into(), ..it })?;
         let found = self.0.iter().find(|word| **word == wanted);
-        found
-            .copied()
-            .ok_or_else(|| Complaint::new("is none of the words it can be", all()))
+        found.copied().ok_or_else(|| Complaint::new("is none of the words it can be", all()))
     }
 
     fn show(&self, value: &&'static str) -> String {
@@ -99,9 +95,7 @@ impl Filter {
     fn is_slip(text: &str) -> bool {
         let word = text.to_ascii_lowercase();
         !Self::LEVELS.contains(&word.as_str())
-            && Self::LEVELS
-                .iter()
-                .any(|level| strsim::damerau_levenshtein(level, &word) <= 2)
+            && Self::LEVELS.iter().any(|level| strsim::damerau_levenshtein(level, &word) <= 2)
     }
 }
 

@@ -22,10 +22,7 @@ key_file = "key.json"
 const BASE_VARIABLES: [(&str, &str); 3] = [
     ("BEARERD_OKTA__BASE_URL", "https://acme.pam.okta.com"),
     ("BEARERD_CREDENTIALS__DEFAULT__TEAM_NAME", "acme"),
-    (
-        "BEARERD_CREDENTIALS__DEFAULT__KEY_FILE",
-        "/etc/bearerd/key.json",
-    ),
+    ("BEARERD_CREDENTIALS__DEFAULT__KEY_FILE", "/etc/bearerd/key.json"),
 ];
 
 struct Given {
@@ -43,10 +40,7 @@ impl Given {
             fallback_file: dir.path().join("absent.toml"),
             environment: Vec::new(),
             flags: Vec::new(),
-            surroundings: Surroundings {
-                gid,
-                ..Surroundings::default()
-            },
+            surroundings: Surroundings { gid, ..Surroundings::default() },
         };
         Self { dir, sources }
     }
@@ -59,9 +53,7 @@ impl Given {
     }
 
     fn variables(mut self, variables: &[(&str, &str)]) -> Self {
-        let pairs = variables
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()));
+        let pairs = variables.iter().map(|(name, value)| (name.into(), value.into()));
         self.sources.environment.extend(pairs);
         self
     }
@@ -88,10 +80,7 @@ impl Given {
             Err(Findings(findings)) => findings,
         };
         let dir = format!("{}/", self.dir.path().display());
-        findings
-            .iter()
-            .map(|finding| finding.to_string().replace(&dir, ""))
-            .collect()
+        findings.iter().map(|finding| finding.to_string().replace(&dir, "")).collect()
     }
 }
 
@@ -107,9 +96,7 @@ fn said_of(table: &str, keys: &str) -> Vec<String> {
 
 /// What is said about a credential's keys, those of the base replaced.
 fn said_of_credential(keys: &str) -> Vec<String> {
-    said(&format!(
-        "[okta]\nbase_url = \"https://a.example\"\n[credentials.default]\n{keys}\n"
-    ))
+    said(&format!("[okta]\nbase_url = \"https://a.example\"\n[credentials.default]\n{keys}\n"))
 }
 
 #[track_caller]
@@ -122,10 +109,5 @@ fn assert_said(said: &[String], expected: &str, row: &str) {
 fn entries() -> Vec<String> {
     let given = Given::nothing().file("b.toml", "[listeners.a]\n[credentials.a]\n[sinks.a]");
     let (tree, _) = load::merge(&given.sources).unwrap();
-    read(&tree, &given.sources.surroundings)
-        .1
-        .entries()
-        .into_iter()
-        .map(|it| it.key)
-        .collect()
+    read(&tree, &given.sources.surroundings).1.entries().into_iter().map(|it| it.key).collect()
 }

@@ -7,22 +7,10 @@ use crate::config::model::KeySource;
 #[test]
 fn issuers_are_https_or_loopback_and_only_an_origin() {
     let rows = [
-        (
-            "http://acme.pam.okta.com",
-            "is http to an address that is not loopback",
-        ),
-        (
-            "http://localhost:80",
-            "is http to an address that is not loopback",
-        ),
-        (
-            "http://127.0.0.1.example:80",
-            "is http to an address that is not loopback",
-        ),
-        (
-            "http://0.0.0.0:80",
-            "is http to an address that is not loopback",
-        ),
+        ("http://acme.pam.okta.com", "is http to an address that is not loopback"),
+        ("http://localhost:80", "is http to an address that is not loopback"),
+        ("http://127.0.0.1.example:80", "is http to an address that is not loopback"),
+        ("http://0.0.0.0:80", "is http to an address that is not loopback"),
         ("https://robot:hunter2@acme", "holds a user or password"),
         ("https://@acme", "holds a user or password"),
         ("https://acme/v1", "holds more than scheme, host and port"),
@@ -31,33 +19,17 @@ fn issuers_are_https_or_loopback_and_only_an_origin() {
         ("https:\\\\acme", "holds a blank or a backslash"),
         ("ftp://acme", "is neither https nor http"),
         ("acme.pam.okta.com", "is not a URL with a scheme and a host"),
-        (
-            "https://ac\tme",
-            "holds a line break or another control character",
-        ),
+        ("https://ac\tme", "holds a line break or another control character"),
     ];
     for (url, expected) in rows {
         let said = said(&BASE.replace("\"https://acme.pam.okta.com\"", &format!("'{url}'")));
         assert_said(&said, expected, url);
         assert!(!said.concat().contains("hunter2"));
     }
-    for url in [
-        "http://127.0.0.1:8440",
-        "http://[::1]:8440",
-        "https://acme:8443/",
-    ] {
-        assert_eq!(
-            said(&BASE.replace("https://acme.pam.okta.com", url)),
-            [""; 0],
-            "{url}"
-        );
+    for url in ["http://127.0.0.1:8440", "http://[::1]:8440", "https://acme:8443/"] {
+        assert_eq!(said(&BASE.replace("https://acme.pam.okta.com", url)), [""; 0], "{url}");
     }
-    for key in [
-        "insecure",
-        "verify",
-        "tls_verify",
-        "danger_accept_invalid_certs",
-    ] {
+    for key in ["insecure", "verify", "tls_verify", "danger_accept_invalid_certs"] {
         let text = BASE.replace("[okta]", &format!("[okta]\n{key} = true"));
         assert_said(&said(&text), &format!("`okta.{key}` is not a key"), key);
     }
@@ -66,18 +38,13 @@ fn issuers_are_https_or_loopback_and_only_an_origin() {
 // fault 57
 #[test]
 fn teams_are_one_harmless_segment() {
-    for team in [
-        "a/b", "..", ".", "a%2fb", "a?b", "a#b", "a b", "a\\\\b", "é",
-    ] {
+    for team in ["a/b", "..", ".", "a%2fb", "a?b", "a#b", "a b", "a\\\\b", "é"] {
         let keys = format!("team_name = \"{team}\"\nkey_file = \"/k\"");
         assert_said(&said_of_credential(&keys), "is not a team's name", team);
     }
     let keys = "team_name = \"a\\r\\nb\"\nkey_file = \"/k\"";
     assert_said(&said_of_credential(keys), "holds a line break", keys);
-    assert_eq!(
-        said_of_credential("team_name = \"Acme-1_x.y\"\nkey_file = \"/k\""),
-        [""; 0]
-    );
+    assert_eq!(said_of_credential("team_name = \"Acme-1_x.y\"\nkey_file = \"/k\""), [""; 0]);
 }
 
 // faults 166, 167, 251, 252
@@ -85,10 +52,7 @@ fn teams_are_one_harmless_segment() {
 fn addresses_that_cannot_or_must_not_be_bound_are_refused() {
     let long = format!("unix:/{}", "x".repeat(107));
     let rows = [
-        (
-            "unix:@bearerd",
-            "is an abstract socket, which no file mode guards",
-        ),
+        ("unix:@bearerd", "is an abstract socket, which no file mode guards"),
         ("unix:run/b.sock", "is not a whole path"),
         ("unix:", "is not a whole path"),
         ("unix:/run/", "names a directory"),
@@ -103,28 +67,15 @@ fn addresses_that_cannot_or_must_not_be_bound_are_refused() {
         ("tcp:127.0.0.1:65536", "is not an IP address with a port"),
         ("tcp:127.0.0.1:-1", "is not an IP address with a port"),
         ("tcp:localhost:65536", "has no port from 0 to 65535"),
-        (
-            "tcp:localhost.example:80",
-            "is not an IP address with a port",
-        ),
-        (
-            "tcp:0.0.0.0:80",
-            "can be reached from other machines; listen on 127.0.0.1",
-        ),
+        ("tcp:localhost.example:80", "is not an IP address with a port"),
+        ("tcp:0.0.0.0:80", "can be reached from other machines; listen on 127.0.0.1"),
         ("tcp:[::]:80", "can be reached from other machines"),
         ("tcp:10.0.0.1:80", "can be reached from other machines"),
-        (
-            "tcp:[::ffff:127.0.0.1]:80",
-            "can be reached from other machines",
-        ),
+        ("tcp:[::ffff:127.0.0.1]:80", "can be reached from other machines"),
         ("systemd:", "has no name"),
     ];
     for (bind, expected) in rows {
-        assert_said(
-            &said_of("listeners.a", &format!("bind = \"{bind}\"")),
-            expected,
-            bind,
-        );
+        assert_said(&said_of("listeners.a", &format!("bind = \"{bind}\"")), expected, bind);
     }
     let fits = format!("bind = \"unix:/{}\"", "x".repeat(106));
     assert_eq!(said_of("listeners.a", &fits), [""; 0]);
@@ -138,11 +89,7 @@ fn addresses_that_cannot_or_must_not_be_bound_are_refused() {
         "is not an address of the right form",
         "",
     );
-    assert_said(
-        &said_of("telemetry", "bind = \"tcp:localhost:1\""),
-        "means two addresses",
-        "",
-    );
+    assert_said(&said_of("telemetry", "bind = \"tcp:localhost:1\""), "means two addresses", "");
 }
 
 // fault 257
@@ -156,10 +103,7 @@ fn relative_paths_count_from_their_file_and_nowhere_else() {
         ("key.json", "is a relative path"),
         ("~/key.json", "begins with `~`"),
         ("", "is empty"),
-        (
-            "{\"key_id\": \"x\", \"key_secret\": \"hunter2\"}",
-            "holds content where the path",
-        ),
+        ("{\"key_id\": \"x\", \"key_secret\": \"hunter2\"}", "holds content where the path"),
     ];
     for (path, expected) in rows {
         let said = Given::nothing()
@@ -175,11 +119,7 @@ fn relative_paths_count_from_their_file_and_nowhere_else() {
 fn a_process_without_any_place_says_so_for_listeners_only() {
     let mut given = Given::nothing().file("b.toml", BASE);
     given.sources.surroundings.uid = 7;
-    assert_said(
-        &given.said(),
-        "`listeners` has no listener, and neither $RUNTIME_DIRECTORY",
-        "",
-    );
+    assert_said(&given.said(), "`listeners` has no listener, and neither $RUNTIME_DIRECTORY", "");
     let text = format!("{BASE}[listeners.a]\nbind = \"unix:/a\"\n");
     let mut given = Given::nothing().file("b.toml", &text);
     given.sources.surroundings.uid = 7;
@@ -205,12 +145,7 @@ fn systemd_credentials_lie_where_systemd_says() {
 fn telemetry_off_loopback_takes_any_host_unless_some_are_named() {
     let hosts = |keys: &str| {
         let text = format!("{BASE}[telemetry]\nbind = \"tcp:0.0.0.0:9420\"\n{keys}\n");
-        Given::nothing()
-            .file("b.toml", &text)
-            .loaded()
-            .config
-            .telemetry
-            .allowed_hosts
+        Given::nothing().file("b.toml", &text).loaded().config.telemetry.allowed_hosts
     };
     assert_eq!(hosts(""), None);
     assert_eq!(hosts("allowed_hosts = [\"a\"]"), Some(vec!["a".into()]));

@@ -10,23 +10,14 @@ fn unknown_keys_name_the_nearest_one() {
             "[okta]\nbase_ulr = 1",
             "b.toml:2: `okta.base_ulr` is not a key; the nearest valid key is `okta.base_url`",
         ),
-        (
-            "[okta]\nteam_name = 1",
-            "the nearest valid key is `credentials.default.team_name`",
-        ),
+        ("[okta]\nteam_name = 1", "the nearest valid key is `credentials.default.team_name`"),
         (
             "[credential.default]\nteam_name = \"a\"",
             "`credential` is not a key; the nearest valid key is `credentials`",
         ),
-        (
-            "[log]\nxyzzy = 1",
-            "`log.xyzzy` is not a key; valid here: format, level",
-        ),
+        ("[log]\nxyzzy = 1", "`log.xyzzy` is not a key; valid here: format, level"),
         ("\"odd\\nkey\" = 1", "`odd\\nkey` is not a key"),
-        (
-            "[listeners.apps.limits]\na = 1",
-            "`listeners.apps.limits` is not a key",
-        ),
+        ("[listeners.apps.limits]\na = 1", "`listeners.apps.limits` is not a key"),
     ];
     for (text, expected) in rows {
         let text = match text.starts_with("[okta]") || text.starts_with('"') {
@@ -57,9 +48,7 @@ fn unknown_variables_name_the_nearest_one() {
         ("BEARERD_LOG_LEVEL", "`log_level` is not a key"),
     ];
     for (name, expected) in rows {
-        let given = Given::nothing()
-            .variables(&BASE_VARIABLES)
-            .variables(&[(name, "x")]);
+        let given = Given::nothing().variables(&BASE_VARIABLES).variables(&[(name, "x")]);
         assert_said(&given.said(), expected, name);
     }
 }
@@ -76,21 +65,12 @@ fn secrets_are_refused_and_never_repeated() {
     ];
     for text in rows {
         let said = said(&text);
-        assert_said(
-            &said,
-            "is a secret, and secrets do not belong in the configuration",
-            &text,
-        );
+        assert_said(&said, "is a secret, and secrets do not belong in the configuration", &text);
         assert!(!said.concat().contains("hunter2"));
     }
-    for name in [
-        "BEARERD_KEY_SECRET",
-        "BEARERD_CREDENTIALS__DEFAULT__KEY_SECRET",
-    ] {
-        let said = Given::nothing()
-            .variables(&BASE_VARIABLES)
-            .variables(&[(name, "hunter2")])
-            .said();
+    for name in ["BEARERD_KEY_SECRET", "BEARERD_CREDENTIALS__DEFAULT__KEY_SECRET"] {
+        let said =
+            Given::nothing().variables(&BASE_VARIABLES).variables(&[(name, "hunter2")]).said();
         assert_said(&said, &format!("environment variable {name}: "), name);
         assert_said(&said, "is a secret", name);
         assert!(!said.concat().contains("hunter2"));
@@ -107,32 +87,18 @@ fn a_table_may_have_the_name_of_a_secret() {
 #[test]
 fn no_finding_repeats_a_value() {
     let secret = "hunter2-HUNTER2/hunter2";
-    let rows = entries()
-        .into_iter()
-        .filter(|key| key.split('.').count() > 1);
+    let rows = entries().into_iter().filter(|key| key.split('.').count() > 1);
     for key in rows {
         let variable = environment::variable_of(&key);
         let given = Given::nothing().variables(&[(&variable, secret)]);
-        assert!(
-            !given.said().concat().contains("unter2"),
-            "{key}: {:?}",
-            given.said()
-        );
+        assert!(!given.said().concat().contains("unter2"), "{key}: {:?}", given.said());
     }
-    for broken in [
-        "[okta]\nbase_url = hunter2",
-        "hunter2",
-        "a = \"hunter2",
-        "a = 'x' hunter2",
-    ] {
+    for broken in ["[okta]\nbase_url = hunter2", "hunter2", "a = \"hunter2", "a = 'x' hunter2"] {
         let said = said(broken);
         assert_eq!(said.len(), 1);
         assert!(!said.concat().contains("hunter2"), "{said:?}");
     }
-    let json = Given::nothing()
-        .file("b.json", "{\"okta\": hunter2}")
-        .said()
-        .concat();
+    let json = Given::nothing().file("b.json", "{\"okta\": hunter2}").said().concat();
     assert!(!json.contains("hunter2"), "{json}");
 }
 
@@ -140,27 +106,12 @@ fn no_finding_repeats_a_value() {
 #[test]
 fn broken_files_name_line_column_and_kind() {
     let rows = [
-        (
-            "[okta]\nbase_url = ",
-            "b.toml:2 cannot be understood at column 12: not TOML",
-        ),
-        (
-            "[okta]\nbase_url = \"x\nca_file = 1",
-            "b.toml:2 cannot be understood at column",
-        ),
-        (
-            "[okta\n",
-            "b.toml:1 cannot be understood at column 6: not a table header",
-        ),
-        (
-            "a = 1\na = 2",
-            "b.toml:2 cannot be understood at column 1: a key that is already there",
-        ),
+        ("[okta]\nbase_url = ", "b.toml:2 cannot be understood at column 12: not TOML"),
+        ("[okta]\nbase_url = \"x\nca_file = 1", "b.toml:2 cannot be understood at column"),
+        ("[okta\n", "b.toml:1 cannot be understood at column 6: not a table header"),
+        ("a = 1\na = 2", "b.toml:2 cannot be understood at column 1: a key that is already there"),
         ("a = [1,", "b.toml:1 cannot be understood at column"),
-        (
-            "just words",
-            "b.toml:1 cannot be understood at column 6: a key without `=`",
-        ),
+        ("just words", "b.toml:1 cannot be understood at column 6: a key without `=`"),
     ];
     for (text, expected) in rows {
         assert_said(&said(text), expected, text);
@@ -170,24 +121,14 @@ fn broken_files_name_line_column_and_kind() {
             "{\"a\": 1,\n \"a\": 2}",
             "b.json:2 cannot be understood at column 8: a key that is already",
         ),
-        (
-            "{\"a\": {\"b\": 1, \"\\u0062\": 2}}",
-            "a key that is already there",
-        ),
-        (
-            "[1]",
-            "b.json:1 cannot be understood at column 1: not an object in braces",
-        ),
+        ("{\"a\": {\"b\": 1, \"\\u0062\": 2}}", "a key that is already there"),
+        ("[1]", "b.json:1 cannot be understood at column 1: not an object in braces"),
         ("{", "it ends too early"),
         ("{\"a\": 1e400}", "not JSON"),
         ("", "it ends too early"),
     ];
     for (text, expected) in json_rows {
-        assert_said(
-            &Given::nothing().file("b.json", text).said(),
-            expected,
-            text,
-        );
+        assert_said(&Given::nothing().file("b.json", text).said(), expected, text);
     }
 }
 
@@ -195,11 +136,7 @@ fn broken_files_name_line_column_and_kind() {
 #[test]
 fn deep_and_crowded_files_are_refused_in_passing() {
     let deep = "[".repeat(30_000);
-    for text in [
-        &format!("a = {deep}"),
-        &format!("{}b = 1", "a.".repeat(30_000)),
-        &deep,
-    ] {
+    for text in [&format!("a = {deep}"), &format!("{}b = 1", "a.".repeat(30_000)), &deep] {
         assert!(Given::nothing().file("b.toml", text).load().is_err());
         assert!(Given::nothing().file("b.json", text).load().is_err());
     }
@@ -216,21 +153,13 @@ fn later_features_are_refused_by_name_once() {
             "every = \"30d\"\nuser = \"u\"",
             "`credentials.default.rotation` is not part of this version yet",
         ),
-        (
-            "listeners.a",
-            "bind = [\"systemd:a\"]",
-            "`listeners.a.bind` with `systemd:` is not part",
-        ),
+        ("listeners.a", "bind = [\"systemd:a\"]", "`listeners.a.bind` with `systemd:` is not part"),
         (
             "listeners.a",
             "serve = [\"token\", \"auth\"]",
             "`listeners.a.serve` with `auth` is not part",
         ),
-        (
-            "listeners.a",
-            "serve = [\"proxy\"]",
-            "`listeners.a.serve` with `proxy` is not part",
-        ),
+        ("listeners.a", "serve = [\"proxy\"]", "`listeners.a.serve` with `proxy` is not part"),
         (
             "listeners.a",
             "access_token_file = \"/t\"",
@@ -256,51 +185,18 @@ fn later_features_are_refused_by_name_once() {
             "max_requests_per_second_per_uid = 1",
             "max_requests_per_second_per_uid` is not",
         ),
-        (
-            "listeners.a",
-            "proxy.allow = [\"GET /**\"]",
-            "`listeners.a.proxy` is not part",
-        ),
-        (
-            "sinks.a",
-            "path = \"/t\"\nmode = \"0600\"",
-            "`sinks.a` is not part of this version yet",
-        ),
-        (
-            "state",
-            "cache_token = true",
-            "`state.cache_token` is not part",
-        ),
-        (
-            "process",
-            "sandbox = \"require\"",
-            "`process.sandbox` with `require` is not part",
-        ),
+        ("listeners.a", "proxy.allow = [\"GET /**\"]", "`listeners.a.proxy` is not part"),
+        ("sinks.a", "path = \"/t\"\nmode = \"0600\"", "`sinks.a` is not part of this version yet"),
+        ("state", "cache_token = true", "`state.cache_token` is not part"),
+        ("process", "sandbox = \"require\"", "`process.sandbox` with `require` is not part"),
     ];
     for (table, keys, expected) in rows {
-        let more = if table == "listeners.a" && !keys.contains("bind") {
-            listener
-        } else {
-            ""
-        };
+        let more = if table == "listeners.a" && !keys.contains("bind") { listener } else { "" };
         let said = said_of(table, &format!("{more}{keys}"));
         assert_eq!(said.len(), 1, "{said:?}");
         assert_said(&said, expected, keys);
     }
-    let on_tcp = said_of(
-        "listeners.a",
-        "bind = \"tcp:127.0.0.1:1\"\nallow_gids = [0]",
-    );
-    assert_said(
-        &on_tcp,
-        "`listeners.a.allow_gids` on a TCP address is not part",
-        "",
-    );
-    assert_eq!(
-        said_of(
-            "listeners.a",
-            "bind = \"unix:/a\"\nallow_uids = [0, \"root\"]"
-        ),
-        [""; 0]
-    );
+    let on_tcp = said_of("listeners.a", "bind = \"tcp:127.0.0.1:1\"\nallow_gids = [0]");
+    assert_said(&on_tcp, "`listeners.a.allow_gids` on a TCP address is not part", "");
+    assert_eq!(said_of("listeners.a", "bind = \"unix:/a\"\nallow_uids = [0, \"root\"]"), [""; 0]);
 }

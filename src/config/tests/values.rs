@@ -16,70 +16,22 @@ fn wrong_types_and_missing_keys_name_key_and_line() {
             "require_header = \"true\"",
             "is text where true or false belongs; write it without quotes",
         ),
-        (
-            "listeners.a",
-            "bind = 8420",
-            "is a whole number where a list belongs",
-        ),
-        (
-            "listeners.a",
-            "bind = []",
-            "`listeners.a.bind` is an empty list; name at least one",
-        ),
-        (
-            "listeners.a",
-            "mode = \"0660\"",
-            "b.toml:8: `listeners.a.bind` is missing; set it, as",
-        ),
-        (
-            "listeners.a",
-            "mode = 660",
-            "is a whole number where a file mode belongs",
-        ),
-        (
-            "listeners.a",
-            "mode = \"0o660\"",
-            "is not a file mode; write four octal digits",
-        ),
+        ("listeners.a", "bind = 8420", "is a whole number where a list belongs"),
+        ("listeners.a", "bind = []", "`listeners.a.bind` is an empty list; name at least one"),
+        ("listeners.a", "mode = \"0660\"", "b.toml:8: `listeners.a.bind` is missing; set it, as"),
+        ("listeners.a", "mode = 660", "is a whole number where a file mode belongs"),
+        ("listeners.a", "mode = \"0o660\"", "is not a file mode; write four octal digits"),
         ("listeners.a", "mode = \"1777\"", "is not a file mode"),
         ("listeners.a", "mode = \"0680\"", "is not a file mode"),
-        (
-            "listeners.a",
-            "allowed_hosts = \"localhost\"",
-            "is text where a list belongs",
-        ),
+        ("listeners.a", "allowed_hosts = \"localhost\"", "is text where a list belongs"),
         ("listeners.a", "allowed_hosts = []", "is an empty list"),
-        (
-            "listeners.a",
-            "allowed_hosts = [\"a:80\"]",
-            "is not a host name",
-        ),
-        (
-            "listeners.a",
-            "allowed_hosts = [\"*.a\"]",
-            "is not a host name",
-        ),
-        (
-            "listeners.a",
-            "allow_uids = [\"no-such-user-here\"]",
-            "names a user that is not here",
-        ),
-        (
-            "listeners.a",
-            "group = \"no-such-group-here\"",
-            "names a group that is not here",
-        ),
+        ("listeners.a", "allowed_hosts = [\"a:80\"]", "is not a host name"),
+        ("listeners.a", "allowed_hosts = [\"*.a\"]", "is not a host name"),
+        ("listeners.a", "allow_uids = [\"no-such-user-here\"]", "names a user that is not here"),
+        ("listeners.a", "group = \"no-such-group-here\"", "names a group that is not here"),
         ("listeners.a", "owner = -1", "is not the number of a user"),
-        (
-            "listeners.a",
-            "owner = 4294967295",
-            "is not the number of a user",
-        ),
-        (
-            "listeners.a",
-            "owner = true",
-            "is true or false where a user belongs",
-        ),
+        ("listeners.a", "owner = 4294967295", "is not the number of a user"),
+        ("listeners.a", "owner = true", "is true or false where a user belongs"),
         (
             "listeners.a",
             "serve = [\"tokens\"]",
@@ -91,38 +43,14 @@ fn wrong_types_and_missing_keys_name_key_and_line() {
             "credentials = [\"prod\"]",
             "names a credential that is not configured; write one of default",
         ),
-        (
-            "listeners.a",
-            "tls = { cert_file = \"/c\" }",
-            "`listeners.a.tls.key_file` is missing",
-        ),
-        (
-            "listeners.a.proxy",
-            "allow = [\"FETCH /x\"]",
-            "is not a rule",
-        ),
-        (
-            "listeners.a.proxy",
-            "replay_body_limit = 5",
-            "is a whole number where a size belongs",
-        ),
+        ("listeners.a", "tls = { cert_file = \"/c\" }", "`listeners.a.tls.key_file` is missing"),
+        ("listeners.a.proxy", "allow = [\"FETCH /x\"]", "is not a rule"),
+        ("listeners.a.proxy", "replay_body_limit = 5", "is a whole number where a size belongs"),
         ("log", "level = \"\"", "`log.level` is empty"),
-        (
-            "log",
-            "level = \"inof\"",
-            "`log.level` is neither a level nor a filter",
-        ),
-        (
-            "log",
-            "level = \"a=b=c\"",
-            "`log.level` is neither a level nor a filter",
-        ),
+        ("log", "level = \"inof\"", "`log.level` is neither a level nor a filter"),
+        ("log", "level = \"a=b=c\"", "`log.level` is neither a level nor a filter"),
         ("log", "format = \"xml\"", "write one of auto, text, json"),
-        (
-            "log",
-            "level = 1979-05-27",
-            "is a table where a level belongs",
-        ),
+        ("log", "level = 1979-05-27", "is a table where a level belongs"),
         (
             "process",
             "sandbox = true",
@@ -134,30 +62,14 @@ fn wrong_types_and_missing_keys_name_key_and_line() {
             "path = \"/x\"\ncredential = \"b\"",
             "names a credential that is not configured",
         ),
-        (
-            "sinks.a",
-            "path = \"/x\"\non_change = []",
-            "is an empty list",
-        ),
-        (
-            "sinks",
-            "a = 1",
-            "`sinks.a` is a whole number where a table belongs",
-        ),
+        ("sinks.a", "path = \"/x\"\non_change = []", "is an empty list"),
+        ("sinks", "a = 1", "`sinks.a` is a whole number where a table belongs"),
     ];
     for (table, keys, expected) in rows {
         assert_said(&said_of(table, keys), expected, keys);
     }
-    assert_said(
-        &said("okta = \"x\""),
-        "b.toml:1: `okta` is text where a table belongs",
-        "okta",
-    );
-    assert_said(
-        &said("[[credentials]]\na = 1"),
-        "`credentials` is a list where",
-        "list",
-    );
+    assert_said(&said("okta = \"x\""), "b.toml:1: `okta` is text where a table belongs", "okta");
+    assert_said(&said("[[credentials]]\na = 1"), "`credentials` is a list where", "list");
     assert_said(
         &said_of_credential("key_file = \"/k\""),
         "b.toml:3: `credentials.default.team_name` is missing",
@@ -168,11 +80,7 @@ fn wrong_types_and_missing_keys_name_key_and_line() {
         "`credentials.default.key_file` is missing",
         "",
     );
-    assert_said(
-        &said("[credentials.a]\nteam_name = \"a\""),
-        "`okta.base_url` is missing",
-        "",
-    );
+    assert_said(&said("[credentials.a]\nteam_name = \"a\""), "`okta.base_url` is missing", "");
 }
 
 #[test]
@@ -196,106 +104,34 @@ fn numbers_and_durations_out_of_range_are_refused() {
             "connect_timeout = 5",
             "is a whole number where a duration belongs; write a number with its unit",
         ),
-        (
-            "okta",
-            "connect_timeout = \"5\"",
-            "is not a duration with its unit",
-        ),
-        (
-            "okta",
-            "connect_timeout = \"0\"",
-            "is not a duration with its unit",
-        ),
-        (
-            "okta",
-            "connect_timeout = \"0s\"",
-            "is not a duration from 1ms to 1h",
-        ),
-        (
-            "okta",
-            "connect_timeout = \"999us\"",
-            "is not a duration from 1ms to 1h",
-        ),
-        (
-            "okta",
-            "connect_timeout = \"-3s\"",
-            "is not a duration with its unit",
-        ),
-        (
-            "okta",
-            "connect_timeout = \"99999999999999999999y\"",
-            "is not a duration with its unit",
-        ),
-        (
-            "okta",
-            "connect_timeout = \"61m\"",
-            "is not a duration from 1ms to 1h",
-        ),
-        (
-            "listeners.a",
-            "max_connections = 0",
-            "is not a whole number from 1 to 1000000",
-        ),
-        (
-            "listeners.a",
-            "max_connections = -1",
-            "is not a whole number from 1 to 1000000",
-        ),
+        ("okta", "connect_timeout = \"5\"", "is not a duration with its unit"),
+        ("okta", "connect_timeout = \"0\"", "is not a duration with its unit"),
+        ("okta", "connect_timeout = \"0s\"", "is not a duration from 1ms to 1h"),
+        ("okta", "connect_timeout = \"999us\"", "is not a duration from 1ms to 1h"),
+        ("okta", "connect_timeout = \"-3s\"", "is not a duration with its unit"),
+        ("okta", "connect_timeout = \"99999999999999999999y\"", "is not a duration with its unit"),
+        ("okta", "connect_timeout = \"61m\"", "is not a duration from 1ms to 1h"),
+        ("listeners.a", "max_connections = 0", "is not a whole number from 1 to 1000000"),
+        ("listeners.a", "max_connections = -1", "is not a whole number from 1 to 1000000"),
         (
             "listeners.a",
             "max_connections = 1e400",
             "cannot be understood at column 19: a number out of range",
         ),
-        (
-            "listeners.a",
-            "max_connections = 9223372036854775807",
-            "is not a whole number from 1",
-        ),
-        (
-            "credentials.default.refresh",
-            "at = 0.05",
-            "is not a number from 0.1 to 0.9",
-        ),
-        (
-            "credentials.default.refresh",
-            "at = nan",
-            "is not a number from 0.1 to 0.9",
-        ),
-        (
-            "credentials.default.refresh",
-            "at = -inf",
-            "is not a number from 0.1 to 0.9",
-        ),
+        ("listeners.a", "max_connections = 9223372036854775807", "is not a whole number from 1"),
+        ("credentials.default.refresh", "at = 0.05", "is not a number from 0.1 to 0.9"),
+        ("credentials.default.refresh", "at = nan", "is not a number from 0.1 to 0.9"),
+        ("credentials.default.refresh", "at = -inf", "is not a number from 0.1 to 0.9"),
         (
             "credentials.default.refresh",
             "at = 9223372036854775807",
             "is not a number from 0.1 to 0.9",
         ),
-        (
-            "credentials.default.refresh",
-            "jitter = 0.31",
-            "is not a number from 0 to 0.3",
-        ),
-        (
-            "listeners.a.proxy",
-            "replay_memory = \"2GiB\"",
-            "is not a size from 1B to 1GiB",
-        ),
-        (
-            "listeners.a.proxy",
-            "replay_memory = \"99999999999999999999GiB\"",
-            "is not a size",
-        ),
-        (
-            "listeners.a.proxy",
-            "replay_memory = \"MiB\"",
-            "is not a size",
-        ),
-        (
-            "listeners.a.proxy",
-            "replay_memory = \"+1MiB\"",
-            "is not a size",
-        ),
+        ("credentials.default.refresh", "jitter = 0.31", "is not a number from 0 to 0.3"),
+        ("listeners.a.proxy", "replay_memory = \"2GiB\"", "is not a size from 1B to 1GiB"),
+        ("listeners.a.proxy", "replay_memory = \"99999999999999999999GiB\"", "is not a size"),
+        ("listeners.a.proxy", "replay_memory = \"MiB\"", "is not a size"),
+        ("listeners.a.proxy", "replay_memory = \"+1MiB\"", "is not a size"),
     ];
     for (table, keys, expected) in rows {
         let said = match table {
@@ -331,26 +167,14 @@ fn contradictions_are_refused() {
             "min_interval = \"1h\"\nmax_lifetime = \"1h\"",
             "max_lifetime` is not longer than `min_interval`",
         ),
-        (
-            refresh,
-            "min_interval = \"10ms\"",
-            "min_interval` is under 1s: hard on the issuer",
-        ),
-        (
-            refresh,
-            "retry_min = \"10ms\"",
-            "retry_min` is under 1s: hard on the issuer",
-        ),
+        (refresh, "min_interval = \"10ms\"", "min_interval` is under 1s: hard on the issuer"),
+        (refresh, "retry_min = \"10ms\"", "retry_min` is under 1s: hard on the issuer"),
         (
             "listeners.a",
             "bind = [\"unix:/a/b\", \"unix:/a/./b\"]",
             "`listeners.a.bind` has an address that `listeners.a.bind` takes too",
         ),
-        (
-            "listeners.a",
-            "bind = [\"tcp:localhost:1\", \"tcp:[::1]:1\"]",
-            "takes too",
-        ),
+        ("listeners.a", "bind = [\"tcp:localhost:1\", \"tcp:[::1]:1\"]", "takes too"),
         (
             "listeners.a",
             "bind = \"tcp:127.0.0.1:9420\"",
@@ -376,11 +200,7 @@ fn contradictions_are_refused() {
             "bind = \"tcp:127.0.0.1:80\"\nmode = \"0600\"",
             "`listeners.a.mode` guards nothing",
         ),
-        (
-            "listeners.a",
-            "bind = \"tcp:127.0.0.1:80\"",
-            "every local user gets the token",
-        ),
+        ("listeners.a", "bind = \"tcp:127.0.0.1:80\"", "every local user gets the token"),
         (
             "credentials.DEFAULT",
             "team_name = \"a\"\nkey_file = \"/k\"",
@@ -412,26 +232,15 @@ fn a_window_that_just_fits_is_taken() {
 #[test]
 fn port_0_is_never_taken_twice() {
     let keys = "bind = [\"tcp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]";
-    assert_eq!(
-        said_of("listeners.a", keys).len(),
-        1,
-        "only the warning about TCP"
-    );
+    assert_eq!(said_of("listeners.a", keys).len(), 1, "only the warning about TCP");
 }
 
 #[test]
 fn several_credentials_need_a_listener_that_names_them() {
     let more = "[credentials.b]\nteam_name = \"b\"\nkey_file = \"/b\"\n";
     let text = format!("{}{more}", BASE.replace("default", "a"));
-    assert_said(
-        &said(&text),
-        "`listeners.default.credentials` is missing; name some of a, b",
-        "",
-    );
+    assert_said(&said(&text), "`listeners.default.credentials` is missing; name some of a, b", "");
     let with_default = format!("{BASE}{more}");
-    let config = Given::nothing()
-        .file("b.toml", &with_default)
-        .loaded()
-        .config;
+    let config = Given::nothing().file("b.toml", &with_default).loaded().config;
     assert_eq!(config.listeners["default"].credentials, ["default"]);
 }

@@ -95,11 +95,7 @@ impl Spot {
             let (path, mode) = (directory.path().to_owned(), permissions(&stat));
             return Err(BindError::SharedDirectory { path, mode });
         }
-        Ok(Self {
-            directory,
-            name: name.to_owned(),
-            path: path.to_owned(),
-        })
+        Ok(Self { directory, name: name.to_owned(), path: path.to_owned() })
     }
 
     /// Refuses whatever stands there and is not a stale socket of ours.
@@ -118,9 +114,7 @@ impl Spot {
         match self.probe() {
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
             // A full backlog is a listener too.
-            Ok(()) | Err(Errno::AGAIN) => Err(BindError::Running {
-                path: self.path.clone(),
-            }),
+            Ok(()) | Err(Errno::AGAIN) => Err(BindError::Running { path: self.path.clone() }),
             Err(Errno::PROTOTYPE) => Err(self.foreign("a socket of another program")),
             Err(errno) => Err(BindError::unix(&self.path, errno)),
         }
@@ -128,33 +122,21 @@ impl Spot {
 
     /// Connects without waiting.
     fn probe(&self) -> Result<(), Errno> {
-        connect(
-            &stream_socket(AddressFamily::UNIX)?,
-            &SocketAddrUnix::new(&self.path)?,
-        )
+        connect(&stream_socket(AddressFamily::UNIX)?, &SocketAddrUnix::new(&self.path)?)
     }
 
     /// Makes the socket in private and renames it into place.
     fn place(&self, file: &SocketFile) -> Result<(OwnedFd, OwnedFd), BindError> {
         let workshop = Workshop::open(self)?;
-        let socket = workshop
-            .bind()
-            .map_err(|errno| BindError::unix(&self.path, errno))?;
-        workshop
-            .dress(file)
-            .map_err(|errno| self.dress_error(errno))?;
+        let socket = workshop.bind().map_err(|errno| BindError::unix(&self.path, errno))?;
+        workshop.dress(file).map_err(|errno| self.dress_error(errno))?;
         let placed = workshop.hand_over(&socket);
-        Ok((
-            socket,
-            placed.map_err(|errno| BindError::unix(&self.path, errno))?,
-        ))
+        Ok((socket, placed.map_err(|errno| BindError::unix(&self.path, errno))?))
     }
 
     fn dress_error(&self, errno: Errno) -> BindError {
         match errno {
-            Errno::PERM | Errno::INVAL => BindError::Ownership {
-                path: self.path.clone(),
-            },
+            Errno::PERM | Errno::INVAL => BindError::Ownership { path: self.path.clone() },
             errno => BindError::unix(&self.path, errno),
         }
     }
@@ -192,10 +174,7 @@ impl Spot {
     }
 
     fn foreign(&self, what: impl Display) -> BindError {
-        BindError::Foreign {
-            path: self.path.clone(),
-            what: what.to_string(),
-        }
+        BindError::Foreign { path: self.path.clone(), what: what.to_string() }
     }
 }
 
@@ -314,23 +293,13 @@ impl Drop for Workshop<'_> {
     fn drop(&mut self) {
         // After a failure the socket may still be in it; after a success it is empty.
         fs::unlinkat(&self.fd, UNPLACED, AtFlags::empty()).ok();
-        fs::unlinkat(
-            &self.spot.directory,
-            self.spot.beside("new"),
-            AtFlags::REMOVEDIR,
-        )
-        .ok();
+        fs::unlinkat(&self.spot.directory, self.spot.beside("new"), AtFlags::REMOVEDIR).ok();
     }
 }
 
 /// Splits a path into directory and name, if a socket can have it (faults 166 and 167).
 fn split(path: &Path) -> Result<(&Path, &OsStr), BindError> {
-    let refuse = |flaw| {
-        Err(BindError::Path {
-            path: path.to_owned(),
-            flaw,
-        })
-    };
+    let refuse = |flaw| Err(BindError::Path { path: path.to_owned(), flaw });
     let bytes = path.as_os_str().as_bytes();
     if !path.is_absolute() {
         return refuse(
@@ -382,12 +351,8 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: SocketFile = SocketFile {
-        mode: 0o660,
-        owner: None,
-        group: None,
-        allow_shared_directory: false,
-    };
+    const PLAIN: SocketFile =
+        SocketFile { mode: 0o660, owner: None, group: None, allow_shared_directory: false };
 
     fn home() -> (TempDir, PathBuf) {
         let home = tempdir().unwrap();
@@ -400,10 +365,8 @@ mod tests {
     }
 
     fn names(directory: &TempDir) -> Vec<OsString> {
-        let mut names: Vec<_> = read_dir(directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let mut names: Vec<_> =
+            read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     }
@@ -457,10 +420,8 @@ mod tests {
     async fn clients_get_through() {
         let (_home, path) = home();
         let bound = bind_unix(&path, &PLAIN).ok().unwrap();
-        let (client, accepted) = tokio::join!(
-            tokio::net::UnixStream::connect(&path),
-            bound.listener.accept()
-        );
+        let (client, accepted) =
+            tokio::join!(tokio::net::UnixStream::connect(&path), bound.listener.accept());
         assert_eq!(client.unwrap().peer_cred().unwrap().uid(), our_uid());
         accepted.unwrap();
     }
@@ -471,22 +432,11 @@ mod tests {
             return;
         }
         let (_home, path) = home();
-        for (owner, group) in [
-            (None, Some(4242)),
-            (Some(4241), None),
-            (Some(4241), Some(4242)),
-        ] {
-            let file = SocketFile {
-                owner,
-                group,
-                ..PLAIN
-            };
+        for (owner, group) in [(None, Some(4242)), (Some(4241), None), (Some(4241), Some(4242))] {
+            let file = SocketFile { owner, group, ..PLAIN };
             kill(bind_unix(&path, &file).ok().unwrap());
             let stat = symlink_metadata(&path).unwrap();
-            assert_eq!(
-                (stat.uid(), stat.gid()),
-                (owner.unwrap_or(0), group.unwrap_or(0))
-            );
+            assert_eq!((stat.uid(), stat.gid()), (owner.unwrap_or(0), group.unwrap_or(0)));
             assert_eq!(stat.mode() & 0o7777, 0o660);
             // Stale, and of the owner that we gave it to: replaced.
             drop(bind_unix(&path, &file).ok().unwrap());
@@ -558,11 +508,7 @@ mod tests {
             remove_file(&path).or_else(|_| remove_dir(&path)).unwrap();
         }
         let _datagrams = UnixDatagram::bind(&path).unwrap();
-        assert!(
-            refusal(&path)
-                .to_string()
-                .contains("a socket of another program")
-        );
+        assert!(refusal(&path).to_string().contains("a socket of another program"));
         remove_file(&path).unwrap();
         assert!(names(&home).is_empty(), "nothing is left behind");
     }
@@ -624,10 +570,7 @@ mod tests {
             };
             let outcomes: Vec<_> = thread::scope(|scope| {
                 let threads: Vec<_> = (0..STARTERS).map(|_| scope.spawn(starter)).collect();
-                threads
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap())
-                    .collect()
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             let lost = Err(BindError::Running { path: path.clone() });
             assert_eq!(
@@ -635,10 +578,7 @@ mod tests {
                 1,
                 "{outcomes:?}"
             );
-            assert_eq!(
-                outcomes.iter().filter(|outcome| **outcome == lost).count(),
-                STARTERS - 1
-            );
+            assert_eq!(outcomes.iter().filter(|outcome| **outcome == lost).count(), STARTERS - 1);
             assert!(names(&home).is_empty(), "round {round}");
         }
     }
@@ -656,10 +596,7 @@ mod tests {
                     use std::sync::atomic::Ordering::SeqCst;
                     assert_eq!(holders.fetch_add(1, SeqCst), 0);
                     let Claim { spot, lock } = &bound.guard.claim;
-                    assert!(
-                        spot.is_still(&spot.beside("lock"), lock),
-                        "a lock that has no name"
-                    );
+                    assert!(spot.is_still(&spot.beside("lock"), lock), "a lock that has no name");
                     UnixStream::connect(&path).unwrap();
                     holders.fetch_sub(1, SeqCst);
                     drop(bound);
@@ -677,25 +614,13 @@ mod tests {
         for mode in [0o777, 0o1777, 0o707] {
             set_permissions(home.path(), PermissionsExt::from_mode(mode)).unwrap();
             assert_eq!(refusal(&path).label(), "shared_directory", "{mode:o}");
-            assert!(
-                refusal(&path)
-                    .to_string()
-                    .contains("allow_shared_directory")
-            );
-            let file = SocketFile {
-                allow_shared_directory: true,
-                ..PLAIN
-            };
+            assert!(refusal(&path).to_string().contains("allow_shared_directory"));
+            let file = SocketFile { allow_shared_directory: true, ..PLAIN };
             bind_unix(&path, &file).ok().unwrap();
         }
         set_permissions(home.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        bind_unix(&home.path().join("new/sock"), &PLAIN)
-            .ok()
-            .unwrap();
-        assert_eq!(
-            home.path().join("new").metadata().unwrap().mode() & 0o7777,
-            0o755
-        );
+        bind_unix(&home.path().join("new/sock"), &PLAIN).ok().unwrap();
+        assert_eq!(home.path().join("new").metadata().unwrap().mode() & 0o7777, 0o755);
     }
 
     // faults 166 and 167
@@ -704,9 +629,7 @@ mod tests {
         let (home, _) = home();
         let room = MAX_PATH - home.path().as_os_str().len() - 1;
         let longest = home.path().join("x".repeat(room));
-        let bound = bind_unix(&longest, &PLAIN)
-            .map_err(|error| error.to_string())
-            .unwrap();
+        let bound = bind_unix(&longest, &PLAIN).map_err(|error| error.to_string()).unwrap();
         UnixStream::connect(&longest).unwrap();
         drop(bound);
         let home_path = home.path().display();

@@ -1,0 +1,245 @@
+//! The sockets: the listeners of the local API, the telemetry, the control socket.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{AppError, Commons, supervise::supervise};
+use crate::{
+    config::{
+        Config,
+        model::{Bind, Control as ControlSettings, Guard, Limits, Listener, SocketFile, Telemetry},
+    },
+    control::routes::{Control, Open, Roster},
+    local::{
+        bind::{BindError, SocketGuard, bind_tcp, bind_unix},
+        routes::LocalApi,
+        server::{App, Server, Socket},
+    },
+    process::path_error::our_uid,
+    telemetry::{audit::Audit, logs::Logs, routes::Telemetry as TelemetryApi},
+};
+
+/// Connections of scrapers and probes at once.
+const TELEMETRY_CONNECTIONS: usize = 32;
+/// Connections of operators at once.
+const CONTROL_CONNECTIONS: usize = 32;
+
+/// Holds every open socket.
+pub(super) struct Doors {
+    commons: Commons,
+    logs: Arc<Mutex<Logs>>,
+    roster: Arc<Roster>,
+    listeners: BTreeMap<String, Door>,
+    house: Vec<Taken>,
+}
+
+/// An open listener.
+struct Door {
+    listener: Listener,
+    server: Arc<Server<LocalApi>>,
+    taken: Vec<Taken>,
+    close: CancellationToken,
+}
+
+/// Keeps an address ours; a unix socket's file goes with it.
+struct Taken {
+    name: String,
+    address: String,
+    _file: Option<SocketGuard>,
+}
+
+/// The sockets that a new configuration needs, taken before anything is changed.
+pub(super) struct Opening(BTreeMap<String, Vec<(Taken, Socket)>>);
+
+impl Doors {
+    pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
+        let roster = Arc::default();
+        Self { commons, logs, roster, listeners: BTreeMap::new(), house: Vec::new() }
+    }
+
+    pub(super) fn addresses(&self) -> Vec<(String, String)> {
+        let listeners = self.listeners.values().flat_map(|door| &door.taken);
+        listeners.chain(&self.house).map(|t| (t.name.clone(), t.address.clone())).collect()
+    }
+
+    /// Takes the sockets that are new; an address that stays is not touched.
+    pub(super) fn plan(&self, config: &Config) -> Result<Opening, AppError> {
+        let mut opening = BTreeMap::new();
+        for (name, listener) in &config.listeners {
+            match self.listeners.get(name) {
+                Some(open) if open.listener.bind != listener.bind => {
+                    return Err(AppError::NeedsRestart(format!("listeners.{name}.bind")));
+                }
+                Some(open) if open.listener.socket != listener.socket => {
+                    return Err(AppError::NeedsRestart(format!("listeners.{name}.mode")));
+                }
+                Some(_) => {}
+                None => {
+                    let sockets = listener.bind.iter().map(|at| take(name, at, &listener.socket));
+                    opening.insert(name.clone(), sockets.collect::<Result<_, _>>()?);
+                }
+            }
+        }
+        Ok(Opening(opening))
+    }
+
+    /// Opens, changes and closes listeners; cannot fail.
+    pub(super) fn commit(&mut self, opening: Opening, config: &Config) {
+        self.listeners.retain(|name, door| {
+            let stays = config.listeners.contains_key(name);
+            if !stays {
+                door.close.cancel();
+            }
+            stays
+        });
+        for (name, sockets) in opening.0 {
+            if let Some(listener) = config.listeners.get(&name) {
+                let door = self.open(&name, listener, sockets);
+                self.listeners.insert(name, door);
+            }
+        }
+        for (name, listener) in &config.listeners {
+            if let Some(door) = self.listeners.get_mut(name) {
+                door.server.app().configure(listener);
+                door.server.configure(&listener.guard, &listener.limits);
+                door.listener = listener.clone();
+            }
+        }
+        self.roster.store(Arc::new(self.listeners.iter().map(Door::show).collect()));
+    }
+
+    fn open(&self, name: &str, listener: &Listener, sockets: Vec<(Taken, Socket)>) -> Door {
+        let credentials = Arc::clone(&self.commons.credentials);
+        let app = LocalApi::new(listener, credentials, self.commons.closing.clone());
+        let server = self.server(name, app, listener.guard.clone(), listener.limits.clone());
+        let close = self.commons.closing.child_token();
+        let taken = sockets.into_iter().map(|(taken, socket)| {
+            self.accept(name, &server, socket, &close);
+            taken
+        });
+        let taken = taken.collect();
+        Door { listener: listener.clone(), server, taken, close }
+    }
+
+    fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
+        let clock = Arc::clone(&self.commons.clock);
+        let audit = Audit::new(name, Arc::clone(&clock));
+        let metrics = self.commons.metrics.listener(name);
+        Arc::new(Server::new(app, guard, limits, metrics, audit, clock))
+    }
+
+    fn accept<A: App>(
+        &self,
+        name: &str,
+        server: &Arc<Server<A>>,
+        socket: Socket,
+        close: &CancellationToken,
+    ) {
+        let (server, socket) = (Arc::clone(server), Arc::new(socket));
+        let (visits, stop) = (self.commons.visits.clone(), close.clone());
+        supervise(&self.commons, format!("listener {name}"), close.clone(), move || {
+            let (server, socket) = (Arc::clone(&server), Arc::clone(&socket));
+            server.accept(socket, visits.clone(), stop.clone())
+        });
+    }
+
+    /// Opens the telemetry and the control socket, which stay as they are until the end.
+    pub(super) fn open_house(&mut self, config: &Config) -> Result<(), AppError> {
+        self.open_telemetry(&config.telemetry)?;
+        match &config.control {
+            Some(control) => self.open_control(control),
+            None => Ok(()),
+        }
+    }
+
+    fn open_telemetry(&mut self, settings: &Telemetry) -> Result<(), AppError> {
+        let taken = take("telemetry", &settings.bind, &private_socket());
+        let Some((taken, socket)) = forgive(taken, "telemetry", settings.is_default)? else {
+            return Ok(());
+        };
+        let credentials = Arc::clone(&self.commons.credentials);
+        let app =
+            TelemetryApi::new(self.commons.metrics.clone(), credentials, Arc::clone(&self.logs));
+        let guard = Guard { allowed_hosts: settings.allowed_hosts.clone(), ..Guard::default() };
+        let limits = Limits { max_connections: TELEMETRY_CONNECTIONS, ..Limits::default() };
+        let server = self.server("telemetry", app, guard, limits);
+        self.accept("telemetry", &server, socket, &self.commons.closing);
+        self.house.push(taken);
+        Ok(())
+    }
+
+    fn open_control(&mut self, settings: &ControlSettings) -> Result<(), AppError> {
+        // More users come in by the kernel's word only; the file lets anyone ask (section 3).
+        let mode = if settings.allow_uids.is_empty() { 0o600 } else { 0o666 };
+        let file = SocketFile { mode, ..private_socket() };
+        let bind = Bind::Unix(settings.path.clone());
+        let taken = take("control", &bind, &file);
+        let Some((taken, socket)) = forgive(taken, "control", settings.is_default)? else {
+            return Ok(());
+        };
+        let guard = Guard {
+            allow_uids: [&[0, our_uid()], settings.allow_uids.as_slice()].concat(),
+            ..Guard::default()
+        };
+        let limits = Limits { max_connections: CONTROL_CONNECTIONS, ..Limits::default() };
+        let (credentials, roster) = (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
+        let clock = Arc::clone(&self.commons.clock);
+        let app = Control::new(credentials, roster, clock, self.commons.closing.clone());
+        let server = self.server("control", app, guard, limits);
+        self.accept("control", &server, socket, &self.commons.closing);
+        self.house.push(taken);
+        Ok(())
+    }
+}
+
+impl Door {
+    fn show((name, door): (&String, &Self)) -> Open {
+        let addresses = door.taken.iter().map(|taken| taken.address.clone());
+        Open {
+            name: name.clone(),
+            addresses: addresses.collect(),
+            server: Arc::clone(&door.server),
+        }
+    }
+}
+
+fn take(name: &str, bind: &Bind, file: &SocketFile) -> Result<(Taken, Socket), BindError> {
+    let (address, socket, guard) = match bind {
+        Bind::Unix(path) => {
+            let bound = bind_unix(path, file)?;
+            (format!("unix:{}", path.display()), Socket::Unix(bound.listener), Some(bound.guard))
+        }
+        Bind::Tcp(wanted) => {
+            let listener = bind_tcp(*wanted)?;
+            let bound = listener.local_addr().unwrap_or(*wanted);
+            (format!("tcp:{bound}"), Socket::Tcp(listener, bound.port()), None)
+        }
+    };
+    tracing::info!(listener = name, address, "listening");
+    Ok((Taken { name: name.to_owned(), address, _file: guard }, socket))
+}
+
+/// A default that cannot be used is done without, and said once.
+fn forgive<T>(
+    taken: Result<T, BindError>,
+    name: &str,
+    is_default: bool,
+) -> Result<Option<T>, AppError> {
+    match taken {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if is_default => {
+            tracing::warn!(listener = name, problem = %error, "going on without it");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A socket for ourselves.
+const fn private_socket() -> SocketFile {
+    SocketFile { mode: 0o600, owner: None, group: None, allow_shared_directory: false }
+}

@@ -1,0 +1,144 @@
+//! From ready to the end: signals, reloads, the tick and the order of a stop.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{AppError, Bound};
+use crate::{
+    process::{
+        clock::Clock,
+        notify,
+        signals::{Signal, Signals},
+    },
+    token::timing::{Tick, Wall},
+};
+
+/// Time between two looks at clocks, keys and watchdog.
+const TICK: Duration = Duration::from_secs(30);
+/// Time for what is under way when a stop comes.
+const GRACE: Duration = Duration::from_secs(4);
+/// A difference between the two clocks that is worth a line.
+const STEP: Duration = Duration::from_secs(2);
+
+/// Says why the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody asked, and all was left in order.
+    Stopped,
+    /// A task failed beyond repair.
+    Failed,
+}
+
+impl Bound {
+    /// Serves until a signal or a failure beyond repair; needs the runtime that `build` had.
+    ///
+    /// # Errors
+    ///
+    /// Fails when signals cannot be received.
+    pub async fn serve(mut self) -> Result<End, AppError> {
+        let refused =
+            |error: std::io::Error| AppError::System { what: "signals", kind: error.kind() };
+        let mut signals = Signals::new().map_err(refused)?;
+        notify::ready("serving");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        let end = self.live(&mut signals).await;
+        self.stop(&mut signals, end).await;
+        Ok(end)
+    }
+
+    async fn live(&mut self, signals: &mut Signals) -> End {
+        let mut ticking = Ticking::new(&*self.commons.clock);
+        let failed = self.commons.failed.clone();
+        loop {
+            let clock = Arc::clone(&self.commons.clock);
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop => return End::Stopped,
+                    Signal::Reload => self.reloaded(),
+                    Signal::Refresh => self.fleet.refresh(),
+                },
+                () = failed.cancelled() => return End::Failed,
+                () = clock.sleep_until(ticking.next) => self.tick(&mut ticking),
+            }
+        }
+    }
+
+    fn reloaded(&mut self) {
+        notify::reloading();
+        let outcome = self.reload();
+        let at = outcome.is_ok().then(|| self.commons.clock.wall());
+        self.commons.metrics.count_config_reload(at);
+        match outcome {
+            Ok(()) => {
+                tracing::info!("the configuration was read again");
+                notify::ready("serving");
+            }
+            Err(error) => {
+                tracing::error!(problem = %error, "the old configuration stays");
+                notify::ready("serving the old configuration: the new one is refused");
+            }
+        }
+    }
+
+    fn tick(&self, ticking: &mut Ticking) {
+        if let Some(by) = ticking.turn(&*self.commons.clock) {
+            tracing::warn!(seconds = by.as_secs(), "the wall clock was set");
+        }
+        self.fleet.look_around();
+        notify::watchdog();
+    }
+
+    /// Stops in order: accepting, connections, then brokers; a second signal ends it at once.
+    async fn stop(&self, signals: &mut Signals, end: End) {
+        notify::stopping();
+        let linger = self.config.process.linger;
+        if end == End::Stopped && !linger.is_zero() {
+            tracing::info!(seconds = linger.as_secs_f64(), "stopping, but serving for a while");
+            if timeout(linger, second_stop(signals)).await.is_ok() {
+                return;
+            }
+        }
+        tracing::info!("stopping");
+        self.commons.closing.cancel();
+        self.commons.visits.close();
+        tokio::select! {
+            _late = timeout(GRACE, self.commons.visits.wait()) => {}
+            () = second_stop(signals) => return,
+        }
+        self.fleet.stop();
+        self.commons.tasks.close();
+        let _late = timeout(Duration::from_millis(500), self.commons.tasks.wait()).await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn second_stop(signals: &mut Signals) {
+    while signals.next().await != Signal::Stop {}
+}
+
+/// Keeps the time of the tick, and an eye on how the clocks run apart.
+struct Ticking {
+    next: Tick,
+    interval: Duration,
+    last: (Tick, Wall),
+}
+
+impl Ticking {
+    fn new(clock: &dyn Clock) -> Self {
+        let interval = notify::watchdog_interval().map_or(TICK, |watchdog| watchdog.min(TICK));
+        let now = clock.tick();
+        Self { next: now + interval, interval, last: (now, clock.wall()) }
+    }
+
+    /// Sets the next tick; tells by how much the wall clock was set since the last one.
+    fn turn(&mut self, clock: &dyn Clock) -> Option<Duration> {
+        let (tick, wall) = (clock.tick(), clock.wall());
+        let passed = tick.since(self.last.0);
+        let expected = self.last.1 + passed;
+        let step = wall.since(expected).max(expected.since(wall));
+        self.next = tick + self.interval;
+        self.last = (tick, wall);
+        (step > STEP).then_some(step)
+    }
+}

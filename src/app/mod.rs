@@ -1,0 +1,152 @@
+//! Composition: the only room that knows everybody.
+//!
+//! [`build`] takes every address and starts every broker, or does nothing; [`Bound::serve`] then
+//! runs until somebody says stop.
+
+mod doors;
+mod fleet;
+mod life;
+mod supervise;
+
+use std::sync::{Arc, Mutex};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::life::End;
+use self::{doors::Doors, fleet::Fleet};
+use crate::{
+    config::{self, Config, Findings, Loaded, Sources},
+    local::{bind::BindError, credentials::Credentials},
+    okta::transport::TransportError,
+    process::clock::{Clock, SystemClock},
+    telemetry::{logs::Logs, metrics::Metrics},
+};
+
+/// Tells why the daemon cannot start, or cannot take a new configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] Findings),
+    /// A file of `[okta]` cannot be used.
+    #[error("{0}")]
+    Transport(#[from] TransportError),
+    /// An address cannot be taken.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// A setting cannot be changed while the daemon runs.
+    #[error("needs a restart: {0}")]
+    NeedsRestart(String),
+    /// The operating system refuses something basic.
+    #[error("the operating system refuses {what}: {kind}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        kind: std::io::ErrorKind,
+    },
+}
+
+/// What everybody in the process shares.
+#[derive(Clone)]
+pub(crate) struct Commons {
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    credentials: Arc<Credentials>,
+    /// Connections; a stop waits for them.
+    visits: TaskTracker,
+    /// All other tasks.
+    tasks: TaskTracker,
+    /// New connections are no longer taken, waits end.
+    closing: CancellationToken,
+    /// A task has failed beyond repair.
+    failed: CancellationToken,
+}
+
+/// A daemon whose addresses are all taken and whose brokers run.
+pub struct Bound {
+    commons: Commons,
+    sources: Sources,
+    config: Config,
+    logs: Arc<Mutex<Logs>>,
+    fleet: Fleet,
+    doors: Doors,
+}
+
+/// Takes every address and starts every broker.
+///
+/// # Errors
+///
+/// Fails, and leaves nothing behind, when one of them cannot be had.
+pub fn build(sources: Sources, loaded: Loaded, logs: Logs) -> Result<Bound, AppError> {
+    for warning in &loaded.warnings {
+        tracing::warn!(finding = %warning, "the configuration should be looked at");
+    }
+    let config = loaded.config;
+    let commons = Commons::new();
+    let logs = Arc::new(Mutex::new(logs));
+    let mut fleet = Fleet::new(commons.clone());
+    let plan = fleet.plan(&config)?;
+    let mut doors = Doors::new(commons.clone(), Arc::clone(&logs));
+    doors.open_house(&config)?;
+    let opening = doors.plan(&config)?;
+    fleet.commit(plan, &config);
+    doors.commit(opening, &config);
+    commons.metrics.set_configured(commons.clock.wall());
+    Ok(Bound { commons, sources, config, logs, fleet, doors })
+}
+
+impl Commons {
+    fn new() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            metrics: Metrics::new(),
+            credentials: Arc::default(),
+            visits: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            failed: CancellationToken::new(),
+        }
+    }
+}
+
+impl Bound {
+    /// Tells every address with the name of its listener, as bound.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(String, String)> {
+        self.doors.addresses()
+    }
+
+    /// Takes a new configuration as a whole, or leaves everything as it is.
+    fn reload(&mut self) -> Result<(), AppError> {
+        let loaded = config::load(&self.sources)?;
+        let config = loaded.config;
+        if let Some(setting) = fixed_setting(&self.config, &config) {
+            return Err(AppError::NeedsRestart(setting.to_owned()));
+        }
+        let plan = self.fleet.plan(&config)?;
+        let opening = self.doors.plan(&config)?;
+        self.fleet.commit(plan, &config);
+        self.doors.commit(opening, &config);
+        let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        logs.set_level(&config.log.level);
+        drop(logs);
+        self.config = config;
+        for warning in &loaded.warnings {
+            tracing::warn!(finding = %warning, "the configuration should be looked at");
+        }
+        Ok(())
+    }
+}
+
+/// Names the first setting that differs and is only looked at when the process starts.
+fn fixed_setting(old: &Config, new: &Config) -> Option<&'static str> {
+    let differs = [
+        ("telemetry", old.telemetry != new.telemetry),
+        ("control", old.control != new.control),
+        ("process.sandbox", old.process.sandbox != new.process.sandbox),
+        ("log.format", old.log.format != new.log.format),
+        ("state.dir", old.state_dir != new.state_dir),
+    ];
+    differs.into_iter().find_map(|(name, differs)| differs.then_some(name))
+}

@@ -1,0 +1,150 @@
+//! `bearerd dev`: an emulated issuer and a daemon, with nothing to set up.
+
+use std::{
+    fmt::Display,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{exit::Exit, run::ended, settings::Settings, terminal};
+use crate::{
+    app::{self, Bound},
+    emulator::{Emulator, Options},
+    telemetry::logs,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Life of the emulated tokens
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    lifetime: Duration,
+    /// What the daemon logs: a level or a tracing filter
+    #[arg(long, default_value = "info")]
+    log_level: String,
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Exit> {
+    let home = Home::make()?;
+    let options = Options {
+        key_file: Some(home.path("key.json")),
+        lifetime: args.lifetime,
+        ..Options::default()
+    };
+    let emulator = Emulator::start(options).await.map_err(|e| Exit::failed(e.to_string()))?;
+    let configuration = configuration(&home, &emulator.base_url(), &args.log_level);
+    let settings = Settings::of(home.write("bearerd.toml", &configuration)?);
+    let loaded = settings.load()?;
+    let logs = logs::start(&loaded.config.log);
+    let bound = app::build(settings.sources(), loaded, logs)?;
+    terminal::say(&introduction(&home, &emulator.base_url(), &bound))?;
+    let end = bound.serve().await?;
+    emulator.stop().await;
+    ended(end)
+}
+
+fn configuration(home: &Home, issuer: &str, log_level: &str) -> String {
+    // A JSON string is a TOML string, too.
+    let quoted = |text: &dyn Display| serde_json::Value::String(text.to_string()).to_string();
+    let unix = |name: &str| quoted(&format!("unix:{}", home.path(name).display()));
+    let [issuer, key, level] =
+        [quoted(&issuer), quoted(&home.path("key.json").display()), quoted(&log_level)];
+    let [socket, control] = [unix("bearerd.sock"), unix("control.sock")];
+    format!(
+        r#"[okta]
+base_url = {issuer}
+
+[credentials.default]
+team_name = "acme"
+key_file = {key}
+
+[listeners.apps]
+bind = {socket}
+
+[listeners.web]
+bind = "tcp:127.0.0.1:0"
+
+[telemetry]
+bind = "tcp:127.0.0.1:0"
+
+[control]
+bind = {control}
+
+[log]
+level = {level}
+"#
+    )
+}
+
+fn introduction(home: &Home, issuer: &str, bound: &Bound) -> String {
+    let addresses = bound.addresses();
+    let of = |wanted: &str| {
+        let found = addresses.iter().find(|(name, _)| name == wanted);
+        let address = found.and_then(|(_, address)| address.split_once(':'));
+        address.map_or("", |(_, address)| address)
+    };
+    let (socket, web, telemetry) = (of("apps"), of("web"), of("telemetry"));
+    let program = std::env::args().next().unwrap_or_else(|| "bearerd".to_owned());
+    let config = home.path("bearerd.toml");
+    let config = config.display();
+    format!(
+        "A token is served here; paste a line into another terminal:
+
+  curl -H 'X-Bearerd: 1' http://{web}/v1/token
+  curl --unix-socket {socket} http://localhost/v1/token
+
+The same daemon, with this program:
+
+  {program} token --config {config}
+  {program} status --config {config}
+  {program} refresh --config {config}
+
+metrics          http://{telemetry}/metrics
+emulated issuer  {issuer}  (faults: {issuer}/_emulator/)
+configuration    {config}
+
+Ctrl-C ends it and takes its files away.
+"
+    )
+}
+
+/// A directory of our own that goes when we go.
+struct Home(PathBuf);
+
+impl Home {
+    fn make() -> Result<Self, Exit> {
+        let mut bytes = [0; 8];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| Exit::failed("no randomness"))?;
+        let name = format!("bearerd-dev-{:016x}", u64::from_ne_bytes(bytes));
+        let path = std::env::temp_dir().join(name);
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| refused(&path, &error))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, Exit> {
+        let path = self.path(name);
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| refused(&path, &error))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What cannot be removed lies below the directory for temporary files.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn refused(path: &Path, error: &std::io::Error) -> Exit {
+    Exit::failed(format!("{} cannot be written: {}", path.display(), error.kind()))
+}

@@ -1,0 +1,85 @@
+//! How a command ends: the exit codes and the line that explains them.
+
+use std::process::ExitCode;
+
+use super::terminal;
+use crate::{app::AppError, control::client::ClientError, local::bind::BindError};
+
+/// Wrong usage.
+pub(super) const USAGE: u8 = 2;
+const FAILED: u8 = 1;
+const UNREACHABLE: u8 = 69;
+const DENIED: u8 = 77;
+const CONFIGURATION: u8 = 78;
+
+/// Says how a command failed.
+#[derive(Debug)]
+pub(super) struct Exit {
+    code: u8,
+    /// Empty when there is nothing more to say.
+    sentence: String,
+}
+
+impl Exit {
+    /// It did not work.
+    pub(super) fn failed(sentence: impl Into<String>) -> Self {
+        Self { code: FAILED, sentence: sentence.into() }
+    }
+
+    /// The answer is no, and has been printed or needs no words.
+    pub(super) const fn silent() -> Self {
+        Self { code: FAILED, sentence: String::new() }
+    }
+
+    /// The flags cannot mean anything.
+    pub(super) fn usage(sentence: impl Into<String>) -> Self {
+        Self { code: USAGE, sentence: sentence.into() }
+    }
+
+    /// The daemon or the issuer cannot be reached.
+    pub(super) fn unreachable(sentence: impl Into<String>) -> Self {
+        Self { code: UNREACHABLE, sentence: sentence.into() }
+    }
+
+    /// Somebody else may.
+    pub(super) fn denied(sentence: impl Into<String>) -> Self {
+        Self { code: DENIED, sentence: sentence.into() }
+    }
+
+    /// The configuration or a key file is wrong.
+    pub(super) fn configuration(sentence: impl Into<String>) -> Self {
+        Self { code: CONFIGURATION, sentence: sentence.into() }
+    }
+
+    /// Says it and gives the code.
+    pub(super) fn report(&self) -> ExitCode {
+        for line in self.sentence.lines() {
+            terminal::complain(line);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<AppError> for Exit {
+    fn from(error: AppError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            AppError::Config(_) | AppError::Transport(_) | AppError::NeedsRestart(_) => {
+                Self::configuration(sentence)
+            }
+            AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
+            AppError::Bind(_) | AppError::System { .. } => Self::failed(sentence),
+        }
+    }
+}
+
+impl From<ClientError> for Exit {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Unreachable(_, std::io::ErrorKind::PermissionDenied) => {
+                Self::denied(error.to_string())
+            }
+            _ => Self::unreachable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line: what people type, what they read, and the exit code.
+
+mod check;
+#[cfg(feature = "emulator")]
+mod dev;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod exit;
+mod health;
+mod operate;
+mod place;
+mod run;
+mod settings;
+mod shell;
+mod status;
+mod terminal;
+mod token;
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+use self::exit::Exit;
+
+/// Threads that answer requests; the brokers need next to nothing of them.
+const WORKERS: usize = 2;
+/// Threads for what blocks: name look-ups and key files.
+const BLOCKING: usize = 4;
+
+/// Turns an Okta Privileged Access API key into a local bearer token that is always fresh.
+#[derive(Debug, Parser)]
+#[command(name = "bearerd", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(run::Args),
+    /// Run an emulated issuer and the daemon on loopback, with nothing to set up
+    #[cfg(feature = "emulator")]
+    Dev(dev::Args),
+    /// Validate the configuration and the key files; print what is in force and why
+    Check(check::Args),
+    /// Print the current token of the running daemon
+    Token(token::Args),
+    /// Show how the running daemon is getting on
+    Status(status::Args),
+    /// Ask the running daemon to mint a new token now
+    Refresh(operate::RefreshArgs),
+    /// Tell by the exit code whether the daemon is alive or ready, for probes
+    Health(health::Args),
+    /// Run the emulated issuer alone, for testing applications
+    #[cfg(feature = "emulator")]
+    Emulator(emulator::Args),
+    /// Print a completion script
+    Completions(shell::CompletionArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no error.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Exit> {
+    match command {
+        Command::Run(args) => in_runtime(run::run(args)),
+        #[cfg(feature = "emulator")]
+        Command::Dev(args) => in_runtime(dev::run(args)),
+        Command::Check(args) => in_runtime(check::run(args)),
+        Command::Token(args) => in_runtime(token::run(args)),
+        Command::Status(args) => in_runtime(status::run(args)),
+        Command::Refresh(args) => in_runtime(operate::refresh(args)),
+        Command::Health(args) => in_runtime(health::run(args)),
+        #[cfg(feature = "emulator")]
+        Command::Emulator(args) => in_runtime(emulator::run(args)),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man => shell::man(),
+    }
+}
+
+/// Runs a command to its end; a look-up or a file system that hangs does not hold the end up.
+fn in_runtime(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(format!("no runtime: {}", error.kind())))?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}

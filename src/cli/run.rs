@@ -1,0 +1,28 @@
+//! `bearerd run`
+
+use super::{exit::Exit, settings::Settings};
+use crate::{
+    app::{self, End},
+    telemetry::logs,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Exit> {
+    let loaded = args.settings.load()?;
+    let logs = logs::start(&loaded.config.log);
+    let bound = app::build(args.settings.sources(), loaded, logs)?;
+    ended(bound.serve().await?)
+}
+
+/// Tells whether a daemon ended as it should.
+pub(super) fn ended(end: End) -> Result<(), Exit> {
+    match end {
+        End::Stopped => Ok(()),
+        End::Failed => Err(Exit::failed("a task failed again and again: see the log above")),
+    }
+}

@@ -1,0 +1,50 @@
+//! The flags that say which configuration is meant.
+
+use std::path::PathBuf;
+
+use super::exit::Exit;
+use crate::{
+    config::{self, Flag, Loaded, Sources},
+    process::path_error::our_uid,
+};
+
+/// Holds the flags that every command takes that reads the configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Settings {
+    /// Configuration file, TOML or .json; later ones win [default: /etc/bearerd/bearerd.toml]
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Set one key, as `--set log.level=debug`; wins over files and environment
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Uses exactly this file.
+    #[cfg(feature = "emulator")]
+    pub(super) fn of(file: PathBuf) -> Self {
+        Self { files: vec![file], set: Vec::new() }
+    }
+
+    /// Names everything the configuration is put together from.
+    pub(super) fn sources(&self) -> Sources {
+        let flags = self.set.iter().map(|(key, value)| Flag {
+            name: "--set".to_owned(),
+            key: key.clone(),
+            value: value.clone(),
+        });
+        let gid = rustix::process::getegid().as_raw();
+        let environment = std::env::vars_os().collect();
+        Sources::new(self.files.clone(), environment, flags.collect(), our_uid(), gid)
+    }
+
+    /// Reads the configuration.
+    pub(super) fn load(&self) -> Result<Loaded, Exit> {
+        config::load(&self.sources()).map_err(|findings| Exit::configuration(findings.to_string()))
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
