@@ -186,7 +186,8 @@ impl Doors {
             ..Guard::default()
         };
         let limits = Limits { max_connections: CONTROL_CONNECTIONS, ..Limits::default() };
-        let (credentials, roster) = (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
+        let (credentials, roster) =
+            (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
         let clock = Arc::clone(&self.commons.clock);
         let app = Control::new(credentials, roster, clock, self.commons.closing.clone());
         let server = self.server("control", app, guard, limits);

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Ask whether every required credential has a valid token (the default)
     #[arg(long)]
     ready: bool,
-    /// Address of the telemetry [default: $BEARERD_TELEMETRY__BIND, else http://127.0.0.1:9420]
+    /// Address of the telemetry [default: `$BEARERD_TELEMETRY__BIND`, else `http://127.0.0.1:9420`]
     #[arg(long)]
     url: Option<String>,
 }

@@ -11,10 +11,10 @@ use crate::{
 /// Holds the flags that name a listener.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ListenerPlace {
-    /// Unix socket of a listener [default: $BEARERD_SOCKET, else the configuration's first one]
+    /// Unix socket of a listener [default: `$BEARERD_SOCKET`, else the configuration's first]
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     socket: Option<PathBuf>,
-    /// URL of a listener, as http://127.0.0.1:8420
+    /// URL of a listener, as `http://127.0.0.1:8420`
     #[arg(long)]
     url: Option<String>,
 }

@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn every_form_of_a_retry_time() {
         let far = "1".repeat(100);
-        let table: [(&[(&'static str, &str)], Option<u64>); 18] = [
+        type Pairs<'a> = &'a [(&'static str, &'a str)];
+        let table: [(Pairs<'_>, Option<u64>); 18] = [
             (&[], None),
             (&[("retry-after", "30")], Some(30)),
             (&[("retry-after", "0")], Some(0)),

@@ -47,10 +47,10 @@ impl Clock for SystemClock {
         let clock = *self;
         Box::pin(async move {
             // Without descriptors the timer of the runtime serves, in slices.
-            if let Ok(timer) = boot_timer(deadline) {
-                if timer.readable().await.is_ok() {
-                    return;
-                }
+            if let Ok(timer) = boot_timer(deadline)
+                && timer.readable().await.is_ok()
+            {
+                return;
             }
             loop {
                 let left = deadline.since(clock.tick());

@@ -25,6 +25,9 @@ use crate::{
 /// Draws a chance in 0..1.
 pub type Chance = Box<dyn FnMut() -> f64 + Send>;
 
+/// Work that goes on beside the broker's own.
+type Errand<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// How many failures in a row are worth a warning each; then only a change of the reason is.
 const WARNED: u32 = 3;
 
@@ -86,8 +89,8 @@ struct Engine {
     policy: Policy,
     current: Arc<ApiKey>,
     candidate: Option<Arc<ApiKey>>,
-    flight: Option<(Mint, Pin<Box<dyn Future<Output = Outcome> + Send>>)>,
-    probe: Option<Pin<Box<dyn Future<Output = Event> + Send>>>,
+    flight: Option<(Mint, Errand<Outcome>)>,
+    probe: Option<Errand<Event>>,
     alarm: Option<(Tick, Sleep)>,
 }
 
@@ -354,7 +357,7 @@ impl Engine {
     }
 }
 
-async fn or_never<T>(future: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+async fn or_never<T>(future: Option<&mut Errand<T>>) -> T {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
