@@ -16,11 +16,13 @@ use crate::{
     control::routes::{Control, Open, Roster},
     local::{
         bind::{BindError, SocketGuard, bind_tcp, bind_unix},
+        guard::Denial,
         routes::LocalApi,
         server::{App, Server, Socket},
+        telemetry::Telemetry as TelemetryApi,
     },
     process::path_error::our_uid,
-    telemetry::{audit::Audit, logs::Logs, routes::Telemetry as TelemetryApi},
+    telemetry::{audit::Audit, logs::Logs},
 };
 
 /// Connections of scrapers and probes at once.
@@ -128,7 +130,7 @@ impl Doors {
     fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
         let clock = Arc::clone(&self.commons.clock);
         let audit = Audit::new(name, Arc::clone(&clock));
-        let metrics = self.commons.metrics.listener(name);
+        let metrics = self.commons.metrics.listener(name, &Denial::ALL.map(Denial::label));
         Arc::new(Server::new(app, guard, limits, metrics, audit, clock))
     }
 

@@ -121,8 +121,8 @@ impl Fleet {
             same.then_some((before.seat, before.handle))
         });
         let (seat, handle) = inherited.unwrap_or_else(|| {
-            let metrics = self.commons.metrics.credential(name);
-            let (seat, handle) = BrokerSeat::new(name, Arc::clone(&self.commons.clock), metrics);
+            let clock = Arc::clone(&self.commons.clock);
+            let (seat, handle) = BrokerSeat::new(name, clock, &self.commons.metrics);
             (Arc::new(seat), handle)
         });
         Running {

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts, uri::Authority};
 
 use super::problem::{Kind, Problem};
-use crate::config::model::Guard;
+use crate::{config::model::Guard, process::peer::Peer};
 
 /// Says why a request is refused; the label of `bearerd_requests_denied_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,27 +70,6 @@ impl Denial {
             Self::Upgrade => Kind::BadRequest.because("only plain HTTP/1 requests are served"),
         }
     }
-}
-
-/// Tells what the kernel knows of the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A process at the other end of a unix socket.
-    Unix {
-        /// Effective user id at the time of the connect.
-        uid: u32,
-        /// Effective group id.
-        gid: u32,
-        /// Process id, for the log only (fault 162).
-        pid: Option<i32>,
-    },
-    /// A unix socket about which the kernel does not answer.
-    Unknown,
-    /// Somebody on TCP; our own port, which `Host` may name.
-    Tcp {
-        /// Port of the listener.
-        port: u16,
-    },
 }
 
 /// The required header.

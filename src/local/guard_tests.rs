@@ -1,6 +1,7 @@
 //! The table of what is let in.
 
 use super::*;
+use crate::process::peer::Peer;
 
 const TCP: Peer = Peer::Tcp { port: 8420 };
 const UNIX: Peer = Peer::Unix { uid: 1000, gid: 100, pid: Some(7) };

@@ -9,4 +9,5 @@ pub mod query;
 pub mod ready;
 pub mod routes;
 pub mod server;
+pub mod telemetry;
 mod token;

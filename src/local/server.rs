@@ -15,13 +15,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    guard::{self, Denial, Peer},
+    guard::{self, Denial},
     paced::{Busy, Paced},
     problem::Body,
 };
 use crate::{
     config::model::{Guard, Limits},
-    process::clock::Clock,
+    process::{clock::Clock, peer::Peer},
     telemetry::{
         audit::Audit,
         metrics::{Endpoint, ListenerMetrics},
@@ -94,9 +94,6 @@ impl<A: App> Server<A> {
         audit: Audit,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        for denial in Denial::ALL {
-            metrics.count_denied(denial.label(), 0);
-        }
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
         Self { app, rules, metrics, audit, clock }
     }
@@ -222,7 +219,7 @@ impl<A: App> Server<A> {
     }
 
     fn deny(&self, denial: Denial, peer: Peer) -> Response<Body> {
-        self.metrics.count_denied(denial.label(), 1);
+        self.metrics.count_denied(denial.label());
         self.audit.denied(peer, denial.label());
         let mut response = denial.problem().into_response();
         response.headers_mut().insert(header::CONNECTION, CLOSE);
@@ -241,7 +238,7 @@ async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
     match socket {
         Socket::Unix(listener) => {
             let (stream, _unnamed) = listener.accept().await?;
-            let peer = unix_peer(&stream);
+            let peer = Peer::from(&stream);
             Ok((Stream::Unix(stream), peer))
         }
         Socket::Tcp(listener, port) => {
@@ -251,14 +248,6 @@ async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
             Ok((Stream::Tcp(stream), Peer::Tcp { port: *port }))
         }
     }
-}
-
-fn unix_peer(stream: &UnixStream) -> Peer {
-    stream.peer_cred().map_or(Peer::Unknown, |peer| Peer::Unix {
-        uid: peer.uid(),
-        gid: peer.gid(),
-        pid: peer.pid(),
-    })
 }
 
 fn has_body(request: &Parts) -> bool {

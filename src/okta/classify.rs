@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     process::secret::Secret,
-    token::{
-        backoff::{Failure, Mend},
-        timing::{Skew, Wall},
-    },
+    token::timing::{Skew, Wall},
 };
 
 /// Longest token that is taken: none longer fits into a header (fault 9).
@@ -115,15 +112,6 @@ impl Reason {
             Self::Redirect => "redirect",
         }
     }
-
-    const fn mend(self) -> Mend {
-        match self {
-            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::BadRequest => {
-                Mend::Outside
-            }
-            _ => Mend::Retry,
-        }
-    }
 }
 
 /// Tells why no token came, and what the issuer asked for.
@@ -133,14 +121,6 @@ pub struct MintError {
     pub reason: Reason,
     /// The wait that the issuer asked for.
     pub retry_after: Option<Duration>,
-}
-
-impl MintError {
-    /// Tells the policy what it has to know.
-    #[must_use]
-    pub const fn failure(&self) -> Failure {
-        Failure { mend: self.reason.mend(), retry_after: self.retry_after }
-    }
 }
 
 impl From<Reason> for MintError {

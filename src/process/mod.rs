@@ -7,6 +7,7 @@ pub mod harden;
 pub mod notify;
 pub mod owned_file;
 pub mod path_error;
+pub mod peer;
 pub mod secret;
 pub mod signals;
 pub mod trusted_dir;

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{local::guard::Peer, process::clock::Clock, token::timing::Tick};
+use crate::{
+    process::{clock::Clock, peer::Peer},
+    token::timing::Tick,
+};
 
 /// Lines of one kind that may come at once.
 const BURST: u32 = 10;

@@ -8,11 +8,7 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 
-use crate::{
-    local::guard::Denial,
-    okta::classify::Reason,
-    token::{policy::Trigger, timing::Wall},
-};
+use crate::token::timing::Wall;
 
 /// Upper bounds of a call to the issuer, in seconds.
 const CALL_BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -114,16 +110,21 @@ impl Metrics {
         new.register(ProcessCollector::for_self());
     }
 
-    /// Opens the metrics of one credential, with all its counters at zero.
+    /// Opens the metrics of one credential, with the counters of these labels at zero.
     #[must_use]
-    pub fn credential(&self, name: &str) -> CredentialMetrics {
-        for trigger in Trigger::ALL {
+    pub fn credential(
+        &self,
+        name: &str,
+        triggers: &[&'static str],
+        reasons: &[&'static str],
+    ) -> CredentialMetrics {
+        for trigger in triggers {
             for result in RESULTS {
-                self.refreshes.with_label_values(&[name, trigger.label(), result]);
+                self.refreshes.with_label_values(&[name, trigger, result]);
             }
         }
-        for reason in Reason::ALL {
-            self.refresh_failures.with_label_values(&[name, reason.label()]);
+        for reason in reasons {
+            self.refresh_failures.with_label_values(&[name, reason]);
         }
         for outcome in REJECTIONS {
             self.rejections.with_label_values(&[name, outcome]);
@@ -143,14 +144,19 @@ impl Metrics {
         }
     }
 
-    /// Opens the metrics of one listener.
+    /// Opens the metrics of one listener, with the refusals for these reasons at zero.
     #[must_use]
-    pub fn listener<E: Endpoint>(&self, name: &str) -> ListenerMetrics<E> {
+    pub fn listener<E: Endpoint>(
+        &self,
+        name: &str,
+        reasons: &[&'static str],
+    ) -> ListenerMetrics<E> {
+        let denied =
+            reasons.iter().map(|reason| (*reason, self.denied.with_label_values(&[name, reason])));
         ListenerMetrics {
-            name: name.to_owned(),
             connections: self.connections.with_label_values(&[name]),
             endpoints: E::ALL.iter().map(|endpoint| self.endpoint(name, *endpoint)).collect(),
-            denied: self.denied.clone(),
+            denied: denied.collect(),
             endpoint: PhantomData,
         }
     }
@@ -213,12 +219,17 @@ pub struct CredentialMetrics {
 
 impl CredentialMetrics {
     /// Counts a mint and the time that it took.
-    pub fn count_refresh(&self, trigger: Trigger, failed: Option<Reason>, took: Duration) {
-        let labels = [self.name.as_str(), trigger.label(), result(failed.is_none())];
+    pub fn count_refresh(
+        &self,
+        trigger: &'static str,
+        failed: Option<&'static str>,
+        took: Duration,
+    ) {
+        let labels = [self.name.as_str(), trigger, result(failed.is_none())];
         self.all.refreshes.with_label_values(&labels).inc();
         self.all.refresh_duration.with_label_values(&[&self.name]).observe(took.as_secs_f64());
         if let Some(reason) = failed {
-            let labels = [self.name.as_str(), reason.label()];
+            let labels = [self.name.as_str(), reason];
             self.all.refresh_failures.with_label_values(&labels).inc();
         }
     }
@@ -273,11 +284,10 @@ pub trait Endpoint: Copy + Send + Sync + 'static {
 
 /// Counts what happens at one listener.
 pub struct ListenerMetrics<E> {
-    name: String,
     /// Open connections.
     pub connections: IntGauge,
     endpoints: Box<[EndpointMetrics]>,
-    denied: IntCounterVec,
+    denied: Box<[(&'static str, IntCounter)]>,
     endpoint: PhantomData<E>,
 }
 
@@ -337,13 +347,14 @@ impl<E: Endpoint> ListenerMetrics<E> {
     /// Tells how many requests have been refused.
     #[must_use]
     pub fn denied(&self) -> u64 {
-        let reasons = Denial::ALL.iter().map(|denial| denial.label());
-        reasons.map(|label| self.denied.with_label_values(&[self.name.as_str(), label]).get()).sum()
+        self.denied.iter().map(|(_, counter)| counter.get()).sum()
     }
 
-    /// Lets a refusal for this reason exist at zero, or counts one.
-    pub fn count_denied(&self, reason: &'static str, times: u64) {
-        self.denied.with_label_values(&[self.name.as_str(), reason]).inc_by(times);
+    /// Counts a refusal.
+    pub fn count_denied(&self, reason: &'static str) {
+        if let Some((_, counter)) = self.denied.iter().find(|(known, _)| *known == reason) {
+            counter.inc();
+        }
     }
 }
 

@@ -3,4 +3,3 @@
 pub mod audit;
 pub mod logs;
 pub mod metrics;
-pub mod routes;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::timing::{RefreshSettings, Tick};
+use crate::okta::classify::{MintError, Reason};
 
 /// First rest after an answer that a retry does not mend.
 const REFUSED_MIN: Duration = Duration::from_secs(30);
@@ -92,6 +93,27 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
+impl From<&MintError> for Failure {
+    fn from(error: &MintError) -> Self {
+        let mend = match error.reason {
+            Reason::Unauthorized | Reason::Forbidden | Reason::NotFound | Reason::BadRequest => {
+                Mend::Outside
+            }
+            Reason::Dns
+            | Reason::Connect
+            | Reason::Tls
+            | Reason::Timeout
+            | Reason::RateLimited
+            | Reason::ServerError
+            | Reason::Malformed
+            | Reason::Expired
+            | Reason::WrongTeam
+            | Reason::Redirect => Mend::Retry,
+        };
+        Self { mend, retry_after: error.retry_after }
+    }
+}
+
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times))
 }
@@ -155,6 +177,16 @@ mod tests {
         assert_eq!(rests(1, asked(1_000_000), 0, 0.0), [900.0]);
         let refused = Failure { mend: Mend::Outside, ..asked(45) };
         assert_eq!(rests(2, refused, 0, 0.0), [45.0, 60.0]);
+    }
+
+    // fault 20, 21, 22
+    #[test]
+    fn only_the_issuers_own_no_is_not_retried() {
+        let outside = Reason::ALL
+            .into_iter()
+            .filter(|reason| Failure::from(&MintError::from(*reason)).mend == Mend::Outside);
+        let labels: Vec<_> = outside.map(Reason::label).collect();
+        assert_eq!(labels, ["unauthorized", "forbidden", "not_found", "bad_request"]);
     }
 
     // fault 73

@@ -5,9 +5,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
+    backoff::{Failure, Mend},
     handle::{Command, Handle, Heard, Shared},
     keys::{KeyTrouble, Keys},
-    policy::{Event, Key, Mint, Policy, Publish, Release, Step, Verdict},
+    policy::{Event, Key, Mint, Policy, Publish, Release, Step, Trigger, Verdict},
     published::Published,
     state::{Failing, State},
     timing::{RefreshSettings, Tick},
@@ -19,7 +20,7 @@ use crate::{
         issuer::{Issuer, Outcome},
     },
     process::clock::{Clock, Sleep},
-    telemetry::metrics::CredentialMetrics,
+    telemetry::metrics::Metrics,
 };
 
 /// Draws a chance in 0..1.
@@ -40,7 +41,9 @@ pub struct BrokerSeat {
 impl BrokerSeat {
     /// Makes the seat and the handle that everybody else holds.
     #[must_use]
-    pub fn new(name: &str, clock: Arc<dyn Clock>, metrics: CredentialMetrics) -> (Self, Handle) {
+    pub fn new(name: &str, clock: Arc<dyn Clock>, metrics: &Metrics) -> (Self, Handle) {
+        let triggers = Trigger::ALL.map(Trigger::label);
+        let metrics = metrics.credential(name, &triggers, &Reason::ALL.map(Reason::label));
         let (handle, line) = Handle::new(name, clock, metrics);
         let shared = Arc::clone(handle.shared());
         (Self { shared, line: Arc::new(Mutex::new(line)) }, handle)
@@ -224,7 +227,8 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             Ok(grant) => self.minted(mint, grant),
             Err(error) => self.failed(mint, error),
         };
-        self.desk.shared.metrics.count_refresh(mint.trigger, failed, outcome.took);
+        let failed = failed.map(Reason::label);
+        self.desk.shared.metrics.count_refresh(mint.trigger.label(), failed, outcome.took);
         self.desk.show(self.engine.as_ref());
     }
 
@@ -246,8 +250,9 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
 
     fn failed(&mut self, mint: Mint, error: MintError) -> Option<Reason> {
         let engine = self.engine.as_mut()?;
-        let event = Event::Failed { attempt: mint.attempt, failure: error.failure() };
-        if error.failure().mend == super::backoff::Mend::Outside {
+        let failure = Failure::from(&error);
+        let event = Event::Failed { attempt: mint.attempt, failure };
+        if failure.mend == Mend::Outside {
             // Somebody may have rotated it meanwhile (fault 20).
             self.keys.look_again();
             if let (Key::Candidate, Some(key)) = (mint.key, &engine.candidate) {

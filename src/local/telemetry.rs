@@ -6,15 +6,15 @@ use http::{Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
-    logs::Logs,
-    metrics::{Endpoint as EndpointLabel, Metrics},
-};
-use crate::local::{
     credentials::Credentials,
     problem::{Body, Kind, Problem, answer},
     ready,
     routes::{READS, allow},
     server::App,
+};
+use crate::telemetry::{
+    logs::Logs,
+    metrics::{Endpoint as EndpointLabel, Metrics},
 };
 
 /// Names the endpoints of the telemetry listener.
