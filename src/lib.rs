@@ -73,5 +73,6 @@ pub mod key;
 pub mod local;
 pub mod okta;
 pub mod process;
+pub mod proxy;
 pub mod telemetry;
 pub mod token;

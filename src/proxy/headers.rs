@@ -1,0 +1,230 @@
+//! The headers of a forwarded call, both ways: what goes through, and as what.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::link;
+use crate::token::timing::Wall;
+
+/// What concerns only one connection (RFC 9110 section 7.6.1), besides what `Connection` lists.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+];
+
+/// What a client may not tell the issuer (section 5): who it is, where it comes from, what it
+/// really wants.
+const DROPPED_REQUEST: [HeaderName; 12] = [
+    header::AUTHORIZATION,
+    header::HOST,
+    header::COOKIE,
+    header::FORWARDED,
+    header::VIA,
+    header::ACCEPT_ENCODING,
+    header::EXPECT,
+    HeaderName::from_static("x-bearerd"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-real-ip"),
+];
+const DROPPED_REQUEST_PREFIXES: [&str; 5] =
+    ["proxy-", "x-forwarded-", "x-original-", "x-rewrite-", "sec-"];
+
+/// What the issuer tells a browser, or about its own host.
+const DROPPED_ANSWER: [HeaderName; 6] = [
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("alt-svc"),
+    header::CACHE_CONTROL,
+    header::PROXY_AUTHENTICATE,
+    header::SERVER,
+];
+const CORS: &str = "access-control-";
+
+/// Moments, in seconds since 1970, that clients sleep until.
+const RETRY_TIMES: [HeaderName; 2] =
+    [HeaderName::from_static("x-ratelimit-reset"), HeaderName::from_static("x-ratelimit-retry-at")];
+
+/// Makes the headers that the issuer gets; the token is put in elsewhere.
+#[must_use]
+pub fn for_issuer(client: &HeaderMap) -> HeaderMap {
+    copied(client, |name| {
+        !DROPPED_REQUEST.contains(name)
+            && !DROPPED_REQUEST_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+    })
+}
+
+/// Makes the headers that the client gets; `own` is the listener's origin as the client named it.
+#[must_use]
+pub fn for_client(issuer: &HeaderMap, origin: &str, own: &str, now: Wall) -> HeaderMap {
+    let mut headers = copied(issuer, |name| {
+        !DROPPED_ANSWER.contains(name)
+            && !name.as_str().starts_with(CORS)
+            && ![header::LINK, header::LOCATION].contains(name)
+    });
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    RETRY_TIMES.iter().for_each(|name| raise(&mut headers, name, now));
+    if let Some(links) = link::rewrite(&all(issuer, &header::LINK), origin, own) {
+        insert(&mut headers, header::LINK, &links);
+    }
+    if let Some(location) = issuer.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
+        let location = link::moved(location, origin, own);
+        insert(&mut headers, header::LOCATION, &location);
+    }
+    headers
+}
+
+fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let listed = all(headers, &header::CONNECTION).to_ascii_lowercase();
+    let is_listed = |name: &HeaderName| listed.split(',').any(|word| word.trim() == name.as_str());
+    let pairs = headers
+        .iter()
+        .filter(|(name, _)| !HOP_BY_HOP.contains(name) && !is_listed(name) && keep(name));
+    let mut copy = HeaderMap::with_capacity(headers.len());
+    for (name, value) in pairs {
+        copy.append(name.clone(), value.clone());
+    }
+    copy
+}
+
+/// Joins the lines of a list header into one.
+fn all(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A retry time in the past makes some clients sleep for a day: it is raised to now.
+fn raise(headers: &mut HeaderMap, name: &HeaderName, now: Wall) {
+    let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else {
+        return;
+    };
+    let now = now.since_epoch().as_secs();
+    if value.parse::<i128>().is_ok_and(|moment| moment < i128::from(now)) {
+        headers.insert(name.clone(), now.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Wall = Wall::from_seconds(1_769_846_400);
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            headers.append(name, value.parse().expect("a value"));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    // fault 285
+    #[test]
+    fn the_issuer_hears_what_the_client_wants_and_not_who_it_is() {
+        let client = map(&[
+            ("accept", "*/*"),
+            ("content-type", "application/json"),
+            ("content-length", "3"),
+            ("if-none-match", "\"x\""),
+            ("range", "bytes=0-1"),
+            ("user-agent", "sdk/1"),
+            ("authorization", "Bearer local"),
+            ("host", "localhost"),
+            ("cookie", "a=b"),
+            ("connection", "close, X-Listed"),
+            ("x-listed", "1"),
+            ("keep-alive", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-anything", "x"),
+            ("forwarded", "for=x"),
+            ("x-forwarded-for", "x"),
+            ("via", "x"),
+            ("accept-encoding", "gzip"),
+            ("expect", "100-continue"),
+            ("x-http-method-override", "DELETE"),
+            ("x-original-url", "/x"),
+            ("x-rewrite-url", "/x"),
+            ("sec-fetch-mode", "cors"),
+            ("x-bearerd", "1"),
+        ]);
+        let expected = ["accept", "content-type", "if-none-match", "range", "user-agent"];
+        assert_eq!(names(&for_issuer(&client)), expected);
+    }
+
+    #[test]
+    fn the_client_hears_the_answer_and_nothing_for_browsers() {
+        let issuer = map(&[
+            ("content-type", "application/json"),
+            ("etag", "\"x\""),
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-listed"),
+            ("x-listed", "1"),
+            ("set-cookie", "a=b"),
+            ("access-control-allow-origin", "*"),
+            ("strict-transport-security", "max-age=1"),
+            ("alt-svc", "h3"),
+            ("cache-control", "public"),
+            ("x-ratelimit-limit", "10000"),
+            ("x-ratelimit-reset", "1769846399"),
+            ("x-ratelimit-retry-at", "1769846500"),
+            ("location", "https://acme.pam.okta.com/v1/teams/acme/x"),
+            ("link", "<https://acme.pam.okta.com/v1/teams/acme/x?offset=1>; rel=\"next\""),
+        ]);
+        let client = for_client(&issuer, "https://acme.pam.okta.com", "http://127.0.0.1:8420", NOW);
+        let expected = [
+            "cache-control",
+            "content-type",
+            "etag",
+            "link",
+            "location",
+            "x-content-type-options",
+            "x-ratelimit-limit",
+            "x-ratelimit-reset",
+            "x-ratelimit-retry-at",
+        ];
+        assert_eq!(names(&client), expected);
+        let value = |name: &str| client.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(value("cache-control"), Some("no-store"));
+        assert_eq!(value("x-ratelimit-reset"), Some("1769846400"), "raised to now");
+        assert_eq!(value("x-ratelimit-retry-at"), Some("1769846500"));
+        assert_eq!(value("location"), Some("http://127.0.0.1:8420/v1/teams/acme/x"));
+        let next = "<http://127.0.0.1:8420/v1/teams/acme/x?offset=1>; rel=\"next\"";
+        assert_eq!(value("link"), Some(next));
+    }
+
+    // fault 24
+    #[test]
+    fn only_a_moment_is_raised() {
+        for (said, heard) in
+            [("-5", "1769846400"), ("0", "1769846400"), ("soon", "soon"), ("9", "1769846400")]
+        {
+            let mut headers = map(&[("x-ratelimit-retry-at", said)]);
+            raise(&mut headers, &HeaderName::from_static("x-ratelimit-retry-at"), NOW);
+            assert_eq!(headers["x-ratelimit-retry-at"], heard);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `proxy.allow`: which calls may be forwarded.
+//!
+//! A rule is `METHOD PATH-GLOB` below the team: `*` stands for one segment, `**` at the end for any
+//! number of them, but neither for `keys` nor `service_token`, which a rule has to spell
+//! (section 5): whoever may rotate keys could take the service user over.
+
+use super::path::Path;
+
+/// What no wildcard stands for.
+const GUARDED: [&str; 2] = ["keys", "service_token"];
+/// What can be forwarded at all.
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Lists the calls that may be forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules(Vec<Rule>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    /// `None` for any.
+    method: Option<&'static str>,
+    pattern: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Exactly(String),
+    One,
+    Rest,
+}
+
+/// Says what is wrong with a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// There is no method, or none that is forwarded.
+    #[error("begins with none of GET, HEAD, POST, PUT, PATCH, DELETE and *")]
+    Method,
+    /// The pattern does not begin with a slash, or has an empty segment.
+    #[error("has no path like /service_users/*")]
+    Pattern,
+    /// `**` stands before the end.
+    #[error("has ** before its end")]
+    Rest,
+    /// A segment mixes letters and `*`.
+    #[error("has * inside a segment, where it can only stand for a whole one")]
+    Mixed,
+}
+
+impl Default for Rules {
+    /// All but `service_token` and any `…/keys`.
+    fn default() -> Self {
+        Self(vec![Rule { method: None, pattern: vec![Part::Rest] }])
+    }
+}
+
+impl Rules {
+    /// Reads rules as the configuration has them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the index of the first wrong rule, and what is wrong with it.
+    pub fn parse<S: AsRef<str>>(rules: &[S]) -> Result<Self, (usize, RuleError)> {
+        let parsed = rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| Rule::parse(rule.as_ref()).map_err(|error| (index, error)));
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Tells whether a call may be forwarded.
+    #[must_use]
+    pub fn allow(&self, method: &str, path: &Path) -> bool {
+        self.0.iter().any(|rule| {
+            rule.method.is_none_or(|allowed| allowed == method)
+                && matches(&rule.pattern, &path.segments)
+        })
+    }
+}
+
+impl Rule {
+    fn parse(rule: &str) -> Result<Self, RuleError> {
+        let (method, pattern) = rule.trim().split_once(' ').ok_or(RuleError::Method)?;
+        let method = match method {
+            "*" => None,
+            method => Some(METHODS.into_iter().find(|m| *m == method).ok_or(RuleError::Method)?),
+        };
+        let pattern = pattern.trim_start().strip_prefix('/').ok_or(RuleError::Pattern)?;
+        let parts = pattern.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
+        let before_end = parts.split_last().map_or(&[][..], |(_, before)| before);
+        if before_end.contains(&Part::Rest) {
+            return Err(RuleError::Rest);
+        }
+        Ok(Self { method, pattern: parts })
+    }
+}
+
+fn part(segment: &str) -> Result<Part, RuleError> {
+    match segment {
+        "" => Err(RuleError::Pattern),
+        "*" => Ok(Part::One),
+        "**" => Ok(Part::Rest),
+        mixed if mixed.contains('*') => Err(RuleError::Mixed),
+        name => Ok(Part::Exactly(name.to_owned())),
+    }
+}
+
+fn matches(pattern: &[Part], segments: &[String]) -> bool {
+    match (pattern.split_first(), segments.split_first()) {
+        (None, None) => true,
+        (Some((Part::Rest, _)), Some(_)) => !segments.iter().any(|segment| is_guarded(segment)),
+        (Some((part, pattern)), Some((segment, segments))) => {
+            part.stands_for(segment) && matches(pattern, segments)
+        }
+        _ => false,
+    }
+}
+
+impl Part {
+    fn stands_for(&self, segment: &str) -> bool {
+        match self {
+            Self::Exactly(name) => name.eq_ignore_ascii_case(segment),
+            Self::One => !is_guarded(segment),
+            Self::Rest => false,
+        }
+    }
+}
+
+fn is_guarded(segment: &str) -> bool {
+    GUARDED.iter().any(|guarded| guarded.eq_ignore_ascii_case(segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(rules: &Rules, method: &str, below: &str) -> bool {
+        let path = Path::parse(&format!("/v1/teams/acme{below}")).expect("a clean path");
+        rules.allow(method, &path)
+    }
+
+    // fault 281
+    #[test]
+    fn by_default_neither_keys_nor_the_mint_can_be_reached() {
+        let rules = Rules::default();
+        for (method, below) in
+            [("GET", "/current_user"), ("PUT", "/service_users/robot"), ("POST", "/a/b/c/d")]
+        {
+            assert!(allows(&rules, method, below), "{method} {below}");
+        }
+        for below in [
+            "/service_token",
+            "/Service_Token",
+            "/service_users/robot/keys",
+            "/service_users/robot/KEYS",
+            "/service_users/robot/%6beys",
+            "/service_users/robot/keys/1",
+            "/keys",
+        ] {
+            assert!(!allows(&rules, "GET", below), "{below}");
+        }
+    }
+
+    #[test]
+    fn rules_narrow() {
+        let rules = Rules::parse(&[
+            "GET /**",
+            "* /projects/*",
+            "PUT /service_users/*/keys",
+            "DELETE /a/b/**",
+        ])
+        .expect("valid");
+        let table = [
+            ("GET", "/service_users", true),
+            ("GET", "/a/b/c", true),
+            ("HEAD", "/service_users", false),
+            ("POST", "/projects/x", true),
+            ("POST", "/Projects/x", true),
+            ("POST", "/projects", false),
+            ("POST", "/projects/x/y", false),
+            ("POST", "/projects/keys", false),
+            ("PUT", "/service_users/robot/keys", true),
+            ("PUT", "/service_users/robot/KEYS", true),
+            ("PUT", "/service_users/robot", false),
+            ("GET", "/service_users/robot/keys", false),
+            ("DELETE", "/a/b", false),
+            ("DELETE", "/a/b/c", true),
+            ("DELETE", "/a/b/c/d", true),
+            ("DELETE", "/a/b/keys/d", false),
+        ];
+        for (method, below, expected) in table {
+            assert_eq!(allows(&rules, method, below), expected, "{method} {below}");
+        }
+        assert!(!allows(&Rules::parse::<&str>(&[]).expect("valid"), "GET", "/x"));
+    }
+
+    #[test]
+    fn wrong_rules_are_named() {
+        let table = [
+            ("/**", RuleError::Method),
+            ("get /**", RuleError::Method),
+            ("TRACE /**", RuleError::Method),
+            ("GET", RuleError::Method),
+            ("GET **", RuleError::Pattern),
+            ("GET /", RuleError::Pattern),
+            ("GET //x", RuleError::Pattern),
+            ("GET /x/", RuleError::Pattern),
+            ("GET /**/x", RuleError::Rest),
+            ("GET /x*", RuleError::Mixed),
+            ("GET /***", RuleError::Mixed),
+        ];
+        for (rule, expected) in table {
+            assert_eq!(Rules::parse(&["GET /x", rule]), Err((1, expected)), "{rule}");
+        }
+    }
+}
