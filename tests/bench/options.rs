@@ -1,0 +1,101 @@
+//! The command line of the harness, and the parts it plays.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::Target;
+
+/// Measures bearerd beside yardsticks.
+#[derive(Debug, Parser)]
+#[command(name = "bench", bin_name = "cargo bench --bench bearerd --")]
+pub(crate) struct Options {
+    /// Take 20 seconds at most, for a first impression
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Count instructions per request instead, which repeats exactly; needs valgrind
+    #[arg(long)]
+    pub(crate) instructions: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Let the kernel choose the cores instead of one for the server and one for the load
+    #[arg(long)]
+    pub(crate) spread: bool,
+
+    /// Binary to measure instead of the one that cargo has just built
+    #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_bearerd"))]
+    pub(crate) bearerd: PathBuf,
+
+    /// What cargo tells every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+}
+
+/// Names a part that the harness plays in a process of its own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Visits a server.
+    #[command(hide = true)]
+    Load(Visit),
+    /// Is the bare hyper server.
+    #[command(hide = true)]
+    Yardstick(Yardstick),
+}
+
+/// Says whom the load visits, and how.
+#[derive(Args, Debug)]
+pub(crate) struct Visit {
+    /// The server.
+    #[arg(long)]
+    pub(crate) target: Target,
+    /// Connections, each with one request under way at any time.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Time that is measured, after a warm-up of a tenth of it.
+    #[arg(long)]
+    pub(crate) millis: u64,
+}
+
+/// Says where the bare hyper server listens and what it sends.
+#[derive(Args, Debug)]
+pub(crate) struct Yardstick {
+    #[arg(long)]
+    pub(crate) unix: PathBuf,
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// File that holds an answer of bearerd's, head and body.
+    #[arg(long)]
+    pub(crate) answer: PathBuf,
+}
+
+/// Says how much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Turns that each server takes at each load.
+    pub(crate) rounds: usize,
+    /// Length of a turn.
+    pub(crate) turn: Duration,
+    /// Starts of each server.
+    pub(crate) starts: usize,
+    /// Rest before memory is looked at again.
+    pub(crate) rest: Duration,
+}
+
+impl Options {
+    /// Tells how much is measured: a minute and a half's worth, or a quick impression.
+    pub(crate) const fn plan(&self) -> Plan {
+        if self.quick {
+            let (turn, rest) = (Duration::from_millis(250), Duration::from_secs(2));
+            return Plan { rounds: 3, turn, starts: 5, rest };
+        }
+        let (turn, rest) = (Duration::from_secs(1), Duration::from_secs(10));
+        Plan { rounds: 7, turn, starts: 15, rest }
+    }
+}

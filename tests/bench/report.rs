@@ -1,0 +1,97 @@
+//! The table, and the same as JSON.
+
+use std::io;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    contenders::Contender,
+    figures::{Ratio, Row},
+};
+
+/// Prints the rows for a person, or for a program.
+pub(crate) fn print(rows: &[Row], as_json: bool) -> io::Result<()> {
+    if as_json {
+        let rows = rows.iter().map(json).collect::<Vec<_>>();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        print!("{}", table(rows));
+    }
+    Ok(())
+}
+
+/// Yardsticks, which the daemon is compared with.
+fn yardsticks() -> impl Iterator<Item = Contender> {
+    Contender::ALL.into_iter().filter(|contender| *contender != Contender::Bearerd)
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut lines = vec![titles()];
+    lines.extend(rows.iter().map(cells));
+    let columns = lines.first().map_or(0, Vec::len);
+    let widths = (0..columns)
+        .map(|column| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        })
+        .collect::<Vec<_>>();
+    lines.iter().map(|line| aligned(line, &widths)).collect()
+}
+
+fn titles() -> Vec<String> {
+    let mut titles = vec!["measure (medians)".to_owned(), "unit".to_owned()];
+    titles.extend(Contender::ALL.map(|contender| contender.name().to_owned()));
+    for yardstick in yardsticks() {
+        titles.extend([format!("÷ {}", yardstick.name()), "low … high".to_owned()]);
+    }
+    titles
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let mut cells = vec![row.name.clone(), row.unit.label().to_owned()];
+    cells.extend(Contender::ALL.map(|contender| {
+        row.median(contender).map_or_else(String::new, |found| short(found * row.unit.scale()))
+    }));
+    for yardstick in yardsticks() {
+        cells.extend(row.ratio(yardstick).map_or_else(Default::default, in_words));
+    }
+    cells
+}
+
+fn in_words(ratio: Ratio) -> [String; 2] {
+    [format!("{:.2}", ratio.median), format!("{:.2} … {:.2}", ratio.low, ratio.high)]
+}
+
+/// Three digits say all there is to say.
+fn short(figure: f64) -> String {
+    match figure.abs() {
+        0.0..10.0 => format!("{figure:.2}"),
+        10.0..100.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.0}"),
+    }
+}
+
+/// The first column begins at the left, figures end at the right.
+fn aligned(cells: &[String], widths: &[usize]) -> String {
+    let mut cells = cells.iter().zip(widths);
+    let name = cells.next().map(|(cell, width)| format!("{cell:<width$}"));
+    let rest = cells.map(|(cell, width)| format!("  {cell:>width$}")).collect::<String>();
+    format!("{}{rest}\n", name.unwrap_or_default())
+}
+
+fn json(row: &Row) -> Value {
+    let scaled = |figure: f64| figure * row.unit.scale();
+    let medians = Contender::ALL.into_iter().filter_map(|contender| {
+        Some((contender.name().into(), scaled(row.median(contender)?).into()))
+    });
+    let ratios = yardsticks().filter_map(|yardstick| {
+        let Ratio { low, median, high } = row.ratio(yardstick)?;
+        Some((yardstick.name().into(), json!({"low": low, "median": median, "high": high})))
+    });
+    json!({
+        "measure": row.name,
+        "unit": row.unit.label(),
+        "medians": medians.collect::<Map<_, _>>(),
+        "ratios": ratios.collect::<Map<_, _>>(),
+    })
+}

@@ -1,0 +1,130 @@
+//! A server that runs: its process, its sockets, and what the kernel knows of it.
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    client::{self, REQUEST, Target},
+    machine::Core,
+    place::Place,
+};
+
+/// Longest wait for a first answer, or for the end of a process; valgrind takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Rest between two looks at a server that does not listen yet.
+const GLANCE: Duration = Duration::from_micros(100);
+
+/// Holds a server's process, which ends when this is dropped.
+pub(crate) struct Server {
+    name: &'static str,
+    child: Child,
+    place: Place,
+}
+
+impl Server {
+    /// Starts a server: the program and its arguments.
+    pub(crate) fn start(
+        name: &'static str,
+        words: &[OsString],
+        place: Place,
+        core: Core,
+    ) -> io::Result<Self> {
+        let mut words = words.iter();
+        let program = words.next().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        // What it has to say is read when it fails.
+        let said = File::create(place.path("said"))?;
+        command.args(words).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+        command.current_dir(place.directory());
+        let child = core.spawn(&mut command)?;
+        Ok(Self { name, child, place })
+    }
+
+    /// Waits for the first good answer on the unix socket.
+    pub(crate) fn first_answer(&mut self) -> io::Result<Vec<u8>> {
+        let target = self.unix();
+        let mut stream = self.connect(&target)?;
+        let answer = client::exchange(&mut stream, REQUEST).map_err(|error| self.failed(error))?;
+        client::expect_good(&answer).map_err(|error| self.failed(error))?;
+        Ok(answer)
+    }
+
+    /// Connects as soon as it listens.
+    pub(crate) fn connect(&mut self, target: &Target) -> io::Result<File> {
+        let began = Instant::now();
+        loop {
+            match target.connect() {
+                Ok(stream) => return Ok(stream),
+                Err(_) if began.elapsed() < PATIENCE && self.child.try_wait()?.is_none() => {
+                    thread::sleep(GLANCE);
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+    }
+
+    /// Makes an error of what went wrong and what the server had to say.
+    pub(crate) fn failed(&self, problem: impl Display) -> io::Error {
+        let said = fs::read_to_string(self.place.path("said")).unwrap_or_default();
+        io::Error::other(format!("{}: {problem}\n{said}", self.name))
+    }
+
+    pub(crate) fn unix(&self) -> Target {
+        self.place.unix()
+    }
+
+    pub(crate) fn tcp(&self) -> Target {
+        self.place.tcp()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.place.path(name)
+    }
+
+    /// Reads a file of the kernel's about the process.
+    pub(crate) fn proc(&self, name: &str) -> io::Result<String> {
+        fs::read_to_string(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    /// Tells the time that its threads have spent on a core.
+    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let line = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let spent = line.split(' ').next().and_then(|first| first.parse::<u64>().ok());
+            nanos += spent.ok_or_else(|| io::Error::other("schedstat is not what it was"))?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Asks it to stop and waits for its end; its files stay until this is dropped.
+    pub(crate) fn stop(&mut self) -> io::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let began = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if began.elapsed() > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,85 @@
+//! The yardstick: hyper alone, in the daemon's runtime, with the daemon's own bytes.
+
+use std::{convert::Infallible, fs, io, net::Ipv4Addr};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{client, options::Yardstick};
+
+/// Threads that answer, as many as the daemon has.
+const WORKERS: usize = 2;
+
+/// Serves until it is killed.
+pub(crate) fn play(yardstick: &Yardstick) -> io::Result<()> {
+    let answer = fs::read(&yardstick.answer)?;
+    let answer = Answer::read(&answer).ok_or_else(|| io::Error::other("no answer to copy"))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    runtime.block_on(serve(yardstick, answer))
+}
+
+/// What is answered to everything.
+#[derive(Clone)]
+struct Answer {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    /// Copies an answer but for what hyper itself adds to each.
+    fn read(answer: &[u8]) -> Option<Self> {
+        let (head, body) = client::body_of(answer)?;
+        let mut headers = HeaderMap::new();
+        for line in std::str::from_utf8(head).ok()?.lines().skip(1).filter(|line| !line.is_empty())
+        {
+            let (name, value) = line.split_once(": ")?;
+            let name: HeaderName = name.parse().ok()?;
+            if name != header::DATE && name != header::CONTENT_LENGTH {
+                headers.append(name, HeaderValue::from_str(value).ok()?);
+            }
+        }
+        Some(Self { headers, body: Bytes::copy_from_slice(body) })
+    }
+
+    fn respond(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body.clone()));
+        response.headers_mut().clone_from(&self.headers);
+        response
+    }
+}
+
+async fn serve(yardstick: &Yardstick, answer: Answer) -> io::Result<()> {
+    let unix = UnixListener::bind(&yardstick.unix)?;
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, yardstick.port)).await?;
+    let tasks = TaskTracker::new();
+    loop {
+        tokio::select! {
+            accepted = unix.accept() => {
+                tasks.spawn(converse(accepted?.0, answer.clone()));
+            }
+            accepted = tcp.accept() => {
+                let stream = accepted?.0;
+                stream.set_nodelay(true)?;
+                tasks.spawn(converse(stream, answer.clone()));
+            }
+        }
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
+    let service = service_fn(|_request: Request<Incoming>| {
+        let response = answer.respond();
+        async { Ok::<_, Infallible>(response) }
+    });
+    // How a visitor leaves is its own affair.
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+}
