@@ -1,6 +1,7 @@
 //! The listeners: who may come in, and what is served there.
 
 pub mod bind;
+pub mod body;
 pub mod credentials;
 pub mod guard;
 pub mod paced;

@@ -128,6 +128,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
     fn hear(&mut self, command: Command) {
         match command {
             Command::Reject(serial, reply) => self.step(Event::Rejected(serial), Some(reply)),
+            Command::Witness(serial, reply) => self.step(Event::Witnessed(serial), Some(reply)),
             Command::Want(life, reply) => self.step(Event::Wanted(life), Some(reply)),
             Command::Ask(reply) => {
                 self.keys.look_again();

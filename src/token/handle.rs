@@ -44,6 +44,7 @@ pub(super) struct Shared {
 /// Asks something of a broker.
 pub(super) enum Command {
     Reject(Serial, oneshot::Sender<Heard>),
+    Witness(Serial, oneshot::Sender<Heard>),
     Want(Duration, oneshot::Sender<Heard>),
     Ask(oneshot::Sender<Heard>),
     Lapsed(Serial),
@@ -227,6 +228,24 @@ impl Handle {
             (None, Heard::Throttled(wait)) => Rejection::Throttled(wait),
             (None, Heard::Served | Heard::Nothing) => Rejection::Failed,
         }
+    }
+
+    /// Takes the word of our own proxy that the issuer refused a token; gives a newer one.
+    pub async fn witness(&self, refused: Serial) -> Option<Arc<Published>> {
+        let newer = || self.current().map(|(token, _)| token).filter(|t| t.serial() > refused);
+        if let Some(newer) = newer() {
+            self.shared.metrics.count_rejection("stale");
+            return Some(newer);
+        }
+        let heard = self.ask(|reply| Command::Witness(refused, reply)).await;
+        let newer = newer();
+        let outcome = match (&newer, heard) {
+            (Some(_), _) => "refreshed",
+            (None, Heard::Throttled(_)) => "throttled",
+            (None, Heard::Served | Heard::Nothing) => "failed",
+        };
+        self.shared.metrics.count_rejection(outcome);
+        newer
     }
 
     fn is_known(&self, claim: Claim<'_>) -> bool {

@@ -88,6 +88,8 @@ pub enum Event {
     Wake,
     /// A client says that the upstream refused this token.
     Rejected(Serial),
+    /// The issuer was seen to refuse this token as invalid.
+    Witnessed(Serial),
     /// The issuer was asked about a reported token.
     Probed {
         /// The token that was tried.
@@ -184,6 +186,15 @@ pub struct Step {
     pub wake_at: Option<Tick>,
 }
 
+/// How we know that a token was refused.
+#[derive(Clone, Copy, Debug)]
+enum Evidence {
+    /// A client says so.
+    Claim,
+    /// We forwarded the call that was refused; no probe could tell more.
+    Seen,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     attempt: Attempt,
@@ -274,7 +285,12 @@ impl Policy {
     fn take(&mut self, now: Tick, event: Event, chance: f64, step: &mut Step) {
         match event {
             Event::Wake => {}
-            Event::Rejected(serial) => step.verdict = Some(self.rejected(now, serial, step)),
+            Event::Rejected(serial) => {
+                step.verdict = Some(self.rejected(now, serial, Evidence::Claim, step));
+            }
+            Event::Witnessed(serial) => {
+                step.verdict = Some(self.rejected(now, serial, Evidence::Seen, step));
+            }
             Event::Probed { serial, refused } => self.probed(now, serial, refused, step),
             Event::KeyChanged => self.key_changed(now, step),
             Event::KeyReverted => self.key_reverted(step),
@@ -295,7 +311,13 @@ impl Policy {
     }
 
     /// Law 10: a report about another token changes nothing.
-    fn rejected(&mut self, now: Tick, serial: Serial, step: &mut Step) -> Verdict {
+    fn rejected(
+        &mut self,
+        now: Tick,
+        serial: Serial,
+        evidence: Evidence,
+        step: &mut Step,
+    ) -> Verdict {
         let Some(lease) = self.lease.filter(|lease| lease.serial == serial) else {
             return Verdict::Stale;
         };
@@ -312,13 +334,18 @@ impl Policy {
             self.prompt = Some(Prompt { due, trigger: Trigger::Rejected });
             return Verdict::Wait;
         }
-        if due == now && self.probe_spaced_until <= now {
-            self.probe_spaced_until = now + PROBE_INTERVAL;
-            self.probe = Some(serial);
-            step.probe = self.probe;
-            return Verdict::Wait;
+        if due > now || self.probe_spaced_until > now {
+            return Verdict::Throttled(self.spent_for(now));
         }
-        Verdict::Throttled(self.spent_for(now))
+        self.probe_spaced_until = now + PROBE_INTERVAL;
+        match evidence {
+            Evidence::Claim => {
+                self.probe = Some(serial);
+                step.probe = self.probe;
+            }
+            Evidence::Seen => self.prompt = Some(Prompt { due, trigger: Trigger::Rejected }),
+        }
+        Verdict::Wait
     }
 
     fn probed(&mut self, now: Tick, serial: Serial, refused: bool, step: &mut Step) {

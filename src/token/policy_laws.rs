@@ -12,6 +12,7 @@ enum Act {
     Pass(u64),
     PassToWake,
     Report { stale: bool },
+    Witness,
     Probed { refused: bool },
     NewKey,
     OldKey,
@@ -30,6 +31,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (0_u64..10_000_000).prop_map(Act::Pass),
         6 => Just(Act::PassToWake),
         4 => any::<bool>().prop_map(|stale| Act::Report { stale }),
+        2 => Just(Act::Witness),
         2 => any::<bool>().prop_map(|refused| Act::Probed { refused }),
         1 => Just(Act::NewKey),
         1 => Just(Act::OldKey),
@@ -97,6 +99,7 @@ impl World {
         match act {
             Act::Pass(_) | Act::PassToWake => Event::Wake,
             Act::Report { stale } => Event::Rejected(if stale { serial.next() } else { serial }),
+            Act::Witness => Event::Witnessed(serial),
             Act::Probed { refused } => {
                 Event::Probed { serial: self.probe.unwrap_or(Serial::NONE), refused }
             }
@@ -396,4 +399,22 @@ fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
     }
     assert!((5..=10).contains(&mints), "{mints}");
     assert!(world.now < Tick::from_boot(Duration::from_secs(1_003_600)));
+}
+
+// fault 27, 175
+#[test]
+fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    let mut mints = 0;
+    for _ in 0..60_000 {
+        for act in [Act::Pass(10), Act::Witness] {
+            let step = world.play(act, 0.5);
+            assert_eq!(step.probe, None);
+            mints += usize::from(step.mint.is_some_and(|m| m.trigger == Trigger::Rejected));
+        }
+        world.play(Act::Grant(3_600_000), 0.5);
+    }
+    assert!((100..=130).contains(&mints), "{mints}");
 }
