@@ -1,0 +1,3 @@
+//! What a credential's token lives through, in paused time.
+
+mod bench;
