@@ -1,3 +1,5 @@
-//! What a credential's token lives through, in paused time.
+//! Stories of one credential's token; all in paused time.
 
 mod bench;
+mod replay;
+mod story;
