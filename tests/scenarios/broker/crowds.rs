@@ -140,3 +140,29 @@ async fn a_watcher_waits_through_failures_and_wakes_at_each_new_token() {
     let at_once = bench.handle.changed_from(Serial::new(1));
     assert!(tokio::time::timeout(millis(1), at_once).await.is_ok());
 }
+
+/// A thread of its own watches, so that it may run between any two steps of a publication.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_on_another_core_never_sees_the_word_before_the_token() {
+    const TOKENS: u64 = 5_000;
+    let bench = bench(["4s"]).await;
+    let handle = bench.handle.clone();
+    let watcher = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime without drivers");
+        let mut seen = Serial::new(1);
+        while seen < Serial::new(TOKENS) {
+            runtime.block_on(handle.changed_from(seen));
+            let (published, _) = handle.current().expect("a valid token");
+            assert!(
+                published.serial() > seen,
+                "woken before the token was there"
+            );
+            seen = published.serial();
+        }
+    });
+    while !watcher.is_finished() {
+        bench.pass(secs(2)).await;
+    }
+    watcher.join().expect("what the watcher saw");
+}
