@@ -204,6 +204,8 @@ struct Prompt {
 pub struct Policy {
     settings: RefreshSettings,
     lease: Option<Lease>,
+    /// The lease that another clock has found over.
+    lapsed: Option<Serial>,
     flight: Option<Flight>,
     attempts: u64,
     /// When the current key mints by itself.
@@ -227,6 +229,7 @@ impl Policy {
         Self {
             settings,
             lease,
+            lapsed: None,
             flight: None,
             attempts: 0,
             refresh_at: Tick::default(),
@@ -356,7 +359,7 @@ impl Policy {
     }
 
     fn wanted(&mut self, now: Tick, min_ttl: Duration) -> Verdict {
-        if let Some(lease) = self.lease {
+        if let Some(lease) = self.valid(now) {
             let enough = lease.remaining(now) >= min_ttl
                 || lease.lifetime() <= min_ttl
                 || now.since(lease.issued) < lease.lifetime() / WANTED_PART;
@@ -399,6 +402,7 @@ impl Policy {
 
     fn lapsed(&mut self, now: Tick, serial: Serial) {
         if self.lease.is_some_and(|lease| lease.serial == serial) {
+            self.lapsed = Some(serial);
             self.refresh_at = self.refresh_at.min(now);
         }
     }
@@ -435,9 +439,8 @@ impl Policy {
     /// The token at hand, if it outlives the new one and nobody doubts it (law 4, fault 2).
     fn better_than(&self, lease: &Lease, flight: Flight, now: Tick) -> Option<Lease> {
         let unprompted = matches!(flight.trigger, Trigger::Scheduled | Trigger::MinTtl);
-        self.lease
-            .filter(|held| unprompted && held.is_valid(now))
-            .filter(|held| held.expires > lease.expires + SHORTER)
+        self.valid(now)
+            .filter(|held| unprompted && held.expires > lease.expires + SHORTER)
     }
 
     fn publish(&mut self, flight: Flight, lease: Lease, chance: f64, step: &mut Step) {
@@ -461,7 +464,7 @@ impl Policy {
 
     fn failed(&mut self, now: Tick, flight: Flight, failure: Failure, chance: f64) {
         let left = self
-            .lease
+            .valid(now)
             .map_or(Duration::ZERO, |lease| lease.remaining(now));
         let backoff = match flight.key {
             Key::Current => &mut self.current,
@@ -548,6 +551,12 @@ impl Policy {
             Trigger::Manual => prompt.due,
             _ => prompt.due.max(self.current.until()),
         }
+    }
+
+    /// The lease at hand, if it can be served as far as any clock is known to say.
+    fn valid(&self, now: Tick) -> Option<Lease> {
+        self.lease
+            .filter(|lease| lease.is_valid(now) && self.lapsed != Some(lease.serial))
     }
 
     /// Whether anything is under way that those who wait can hope for.

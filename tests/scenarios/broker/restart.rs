@@ -91,3 +91,25 @@ async fn without_a_broker_nobody_waits_longer_than_5_s() {
     let waited = bench.clock.passed();
     assert!((secs(5)..millis(5_010)).contains(&waited), "{waited:?}");
 }
+
+// fault 66
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_ended_by_wall_clock_is_over_for_the_next_broker_too() {
+    let mut bench = bench(["4h", "hangs", "1h"]);
+    let first = bench.start();
+    bench.keys.put('A');
+    bench.pass(secs(600)).await;
+    bench.clock.forward(secs(5 * 3600));
+    assert_eq!(bench.serves(), None);
+    bench.pass(secs(1)).await;
+    first.abort();
+    bench.settle().await;
+    bench.start();
+    bench.keys.put('A');
+    bench.settle().await;
+    assert_eq!(
+        bench.serves(),
+        Some(2),
+        "though it lives shorter than the first"
+    );
+}
