@@ -76,6 +76,8 @@ struct Request {
 #[derive(Clone, Copy)]
 enum Kind {
     Report,
+    /// A report that came when no token was valid.
+    LateReport,
     Want,
     Ask,
 }
@@ -267,7 +269,8 @@ impl PolicyStage {
         let is_newer = now.is_some() && now != request.before;
         let text = match (request.kind, heard) {
             (Kind::Report, Heard::Stale) => "stale".to_owned(),
-            (Kind::Want, _) if now.is_none() => "no token".to_owned(),
+            (Kind::Want | Kind::LateReport, _) if now.is_none() => "no token".to_owned(),
+            (Kind::LateReport, _) => "stale".to_owned(),
             (Kind::Want, _) if !is_newer => "same".to_owned(),
             _ if is_newer => "newer".to_owned(),
             (_, Heard::Throttled(wait)) => format!("throttled {}s", whole_seconds(wait)),
@@ -310,7 +313,7 @@ impl PolicyStage {
         match (self.serves(), claimed) {
             (Some(serial), None) => self.ask(Kind::Report, Event::Rejected(serial)),
             (Some(_), Some(claimed)) => self.ask(Kind::Report, Event::Rejected(claimed)),
-            (None, _) => self.ask(Kind::Want, Event::Wanted(Duration::ZERO)),
+            (None, _) => self.ask(Kind::LateReport, Event::Wanted(Duration::ZERO)),
         }
     }
 
