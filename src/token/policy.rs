@@ -326,7 +326,7 @@ impl Policy {
             step.probe = self.probe;
             return Verdict::Wait;
         }
-        Verdict::Throttled(self.spent_for(now))
+        Verdict::Throttled(self.spent_for(now, due))
     }
 
     fn probed(&mut self, now: Tick, serial: Serial, refused: bool, step: &mut Step) {
@@ -340,7 +340,7 @@ impl Policy {
                 trigger: Trigger::Rejected,
             }));
         } else if !self.is_busy() {
-            step.release = Some(Release::Throttled(self.spent_for(now)));
+            step.release = Some(Release::Throttled(self.spent_for(now, now)));
         }
     }
 
@@ -568,10 +568,11 @@ impl Policy {
         self.flight.is_some_and(|flight| flight.key == Key::Current)
     }
 
-    fn spent_for(&self, now: Tick) -> Duration {
+    /// How long it is until a report can bring a mint, or a probe of a token that is old enough.
+    fn spent_for(&self, now: Tick, old_enough: Tick) -> Duration {
         self.budget
             .free_at()
-            .min(self.probe_spaced_until.max(now))
+            .min(self.probe_spaced_until.max(old_enough))
             .since(now)
     }
 }
