@@ -36,15 +36,14 @@ pub(crate) struct Answer {
     times: u32,
 }
 
-/// What a probe of a reported token says.
+/// What a probe of a reported token says, and after how long; `accepts`, `refuses in 2s`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ProbeAnswer {
-    /// The token is good.
-    #[default]
-    Accepts,
-    /// The token is refused.
-    Refuses,
+#[serde(try_from = "String")]
+pub(crate) struct ProbeAnswer {
+    /// Whether the token is refused.
+    pub(crate) refused: bool,
+    /// The time that the probe takes.
+    pub(crate) latency: Duration,
 }
 
 /// Longest time that the real client waits for an answer.
@@ -92,6 +91,23 @@ impl TryFrom<String> for Answer {
             latency,
             times,
         })
+    }
+}
+
+impl TryFrom<String> for ProbeAnswer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (what, latency) = match text.split_once(" in ") {
+            Some((what, latency)) => (what, span(latency)?),
+            None => (text.as_str(), Duration::ZERO),
+        };
+        let refused = match what {
+            "accepts" => false,
+            "refuses" => true,
+            _ => return Err(unknown(&text)),
+        };
+        Ok(Self { refused, latency })
     }
 }
 
@@ -218,7 +234,8 @@ impl Issuer for FakeIssuer {
     async fn refuses(&self, _token: &Secret) -> bool {
         self.probes.fetch_add(1, Ordering::Relaxed);
         let answer = self.script.lock().expect("nobody panics with it").probe();
-        matches!(answer, ProbeAnswer::Refuses)
+        tokio::time::sleep(answer.latency).await;
+        answer.refused
     }
 }
 

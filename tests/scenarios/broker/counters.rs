@@ -121,6 +121,9 @@ async fn new_settings_hold_for_the_token_at_hand() {
     bench.handle.configure(earlier).await;
     bench.settle().await;
     assert_eq!(next(&bench), Some(secs(900)));
+    bench.handle.configure(RefreshSettings::default()).await;
+    bench.settle().await;
+    assert_eq!(next(&bench), Some(secs(900)), "never put off");
     let shorter = RefreshSettings {
         max_lifetime: secs(600),
         ..RefreshSettings::default()

@@ -39,6 +39,7 @@ pub(super) struct PolicyStage {
     /// What lies in the file; only news of it are told.
     refused: Refused,
     flight: Option<Flight>,
+    probe: Option<Probe>,
     published: Option<Held>,
     waiters: Vec<Request>,
     /// Number of the last request, and what it has heard.
@@ -53,6 +54,12 @@ pub(super) struct PolicyStage {
 struct Flight {
     mint: Mint,
     answer: Answer,
+    lands: Tick,
+}
+
+struct Probe {
+    serial: Serial,
+    answer: ProbeAnswer,
     lands: Tick,
 }
 
@@ -100,6 +107,7 @@ impl PolicyStage {
             candidate: None,
             refused: Refused::default(),
             flight: None,
+            probe: None,
             published: None,
             waiters: Vec::new(),
             last: 0,
@@ -119,6 +127,9 @@ impl PolicyStage {
             self.move_to(due);
             if let Some(flight) = self.flight.take_if(|flight| flight.lands <= due) {
                 self.land(&flight);
+            } else if let Some(probe) = self.probe.take_if(|probe| probe.lands <= due) {
+                let (serial, refused) = (probe.serial, probe.answer.refused);
+                self.step(Event::Probed { serial, refused }, None);
             } else if self.policy.wake_at().is_some_and(|wake| wake <= due) {
                 self.step(Event::Wake, None);
             }
@@ -135,8 +146,13 @@ impl PolicyStage {
 
     fn next_due(&self) -> Option<Tick> {
         let lands = self.flight.as_ref().map(|flight| flight.lands);
+        let probed = self.probe.as_ref().map(|probe| probe.lands);
         let patience = self.waiters.iter().map(|waiter| waiter.gives_up);
-        patience.chain(lands).chain(self.policy.wake_at()).min()
+        let due = patience
+            .chain(lands)
+            .chain(probed)
+            .chain(self.policy.wake_at());
+        due.min()
     }
 
     fn move_to(&mut self, moment: Tick) {
@@ -151,6 +167,9 @@ impl PolicyStage {
         }
         if let Some(flight) = &mut self.flight {
             flight.lands = flight.lands + time;
+        }
+        if let Some(probe) = &mut self.probe {
+            probe.lands = probe.lands + time;
         }
         self.move_to(self.now + time);
     }
@@ -173,8 +192,13 @@ impl PolicyStage {
         }
         if let Some(serial) = step.probe {
             self.probes += 1;
-            let refused = matches!(self.script.probe(), ProbeAnswer::Refuses);
-            self.step(Event::Probed { serial, refused }, None);
+            let answer = self.script.probe();
+            let lands = self.now + answer.latency;
+            self.probe = Some(Probe {
+                serial,
+                answer,
+                lands,
+            });
         }
     }
 
