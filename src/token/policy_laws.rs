@@ -452,6 +452,26 @@ fn tokens_that_the_issuer_refuses_again_and_again_cost_a_mint_each_5_s() {
     assert!((100..=130).contains(&mints), "{mints}");
 }
 
+#[test]
+fn the_refresh_is_drawn_around_its_point_and_within_the_life() {
+    let point = |at, jitter, chance| {
+        let settings = RefreshSettings {
+            at,
+            jitter,
+            ..RefreshSettings::default()
+        };
+        let mut world = World::new(settings);
+        world.play(Act::Pass(0), chance);
+        let next = world.play(Act::Grant(1_000_000), chance).wake_at;
+        next.expect("at rest").since(world.now)
+    };
+    assert_eq!(point(0.5, 0.125, 0.0), ms(375_000));
+    assert_eq!(point(0.5, 0.125, 1.0), ms(625_000));
+    assert_eq!(point(0.9, 0.5, 1.0), ms(1_000_000));
+    // Not before the life begins; then min_interval has its say.
+    assert_eq!(point(0.1, 0.5, 0.0), ms(1_000));
+}
+
 // fault 2
 #[test]
 fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
