@@ -447,7 +447,6 @@ impl Policy {
         if flight.key == Key::Candidate {
             self.candidate = None;
         }
-        self.current = Backoff::default();
         self.prompt = None;
         self.refresh_at = self.refresh_point(&lease, chance);
         self.lease = Some(lease);
