@@ -443,6 +443,9 @@ fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
     );
     assert_eq!(storm(1, 4_000, false), 1);
     assert_eq!(storm(10, 600_000, false), 10);
+    // Mints at 3 s, 6 s, 9 s and, of an interval of 4 s, at its very end.
+    assert_eq!(storm(1_000, 12_999, false), 3);
+    assert_eq!(storm(1_000, 13_000, false), 4);
 }
 
 // fault 27, 175
