@@ -71,6 +71,11 @@ async fn a_refused_new_key_is_shown_and_the_file_is_read_again() {
     assert_eq!((failing.reason, failing.times), (Reason::Unauthorized, 1));
     assert_eq!(bench.keys.looks(), 1);
 
+    bench.keys.put('A');
+    bench.settle().await;
+    assert_eq!(bench.handle.state().candidate_key_id, None, "taken back");
+    bench.pass(secs(15 * 60)).await;
+    bench.keys.put('B');
     bench.pass(secs(120)).await;
     let state = bench.handle.state();
     assert_eq!(bench.keys.looks(), 2);
