@@ -75,9 +75,10 @@ fn make(path: &Path) -> Result<Secret, LocalTokenError> {
 fn read(path: &Path) -> Result<Secret, LocalTokenError> {
     let foreign = || LocalTokenError::Foreign(path.to_owned());
     let mut trail = Trail::default();
-    let directory = path.parent().ok_or_else(foreign)?;
+    let (directory, name) = path.parent().zip(path.file_name()).ok_or_else(foreign)?;
     let directory = TrustedDir::open(directory, &mut trail).map_err(|_| foreign())?;
-    let contents = owned_file::read_file(&directory, path, Access::OwnerOnly, &mut trail);
+    let contents =
+        owned_file::read_file(&directory, Path::new(name), Access::OwnerOnly, &mut trail);
     let contents = contents.map_err(|_| foreign())?;
     let digits = contents.bytes.trim_ascii_end();
     let is_ours = digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit);

@@ -182,10 +182,12 @@ impl Handle {
         }
     }
 
-    /// Waits until another token than `seen` is current; for ever if none comes.
+    /// Waits until a newer token than `seen` is current; for ever if none comes.
+    ///
+    /// Newer, not other: who has read a token before the word of it went out is not woken by that.
     pub async fn changed_from(&self, seen: Serial) {
         let mut serial = self.shared.serial.subscribe();
-        if serial.wait_for(|serial| *serial != seen).await.is_err() {
+        if serial.wait_for(|serial| *serial > seen).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -214,7 +216,8 @@ impl Handle {
     }
 
     async fn judge(&self, claim: Claim<'_>) -> Rejection {
-        let Some((current, _)) = self.current() else {
+        // Who reports a token when there is none needs one as much as anybody.
+        let Some((current, _)) = self.with_life(Duration::ZERO).await else {
             return Rejection::NoToken;
         };
         if claim.id() != current.token_id() {

@@ -215,6 +215,8 @@ struct Prompt {
 pub struct Policy {
     settings: RefreshSettings,
     lease: Option<Lease>,
+    /// The lease that another clock has found over.
+    lapsed: Option<Serial>,
     flight: Option<Flight>,
     attempts: u64,
     /// When the current key mints by itself.
@@ -238,6 +240,7 @@ impl Policy {
         Self {
             settings,
             lease,
+            lapsed: None,
             flight: None,
             attempts: 0,
             refresh_at: Tick::default(),
@@ -335,7 +338,7 @@ impl Policy {
             return Verdict::Wait;
         }
         if due > now || self.probe_spaced_until > now {
-            return Verdict::Throttled(self.spent_for(now));
+            return Verdict::Throttled(self.spent_for(now, due));
         }
         self.probe_spaced_until = now + PROBE_INTERVAL;
         match evidence {
@@ -356,7 +359,7 @@ impl Policy {
         if refused && is_current && !self.is_minting_with_current() {
             self.prompt = self.prompt.or(Some(Prompt { due: now, trigger: Trigger::Rejected }));
         } else if !self.is_busy() {
-            step.release = Some(Release::Throttled(self.spent_for(now)));
+            step.release = Some(Release::Throttled(self.spent_for(now, now)));
         }
     }
 
@@ -375,7 +378,7 @@ impl Policy {
     }
 
     fn wanted(&mut self, now: Tick, min_ttl: Duration) -> Verdict {
-        if let Some(lease) = self.lease {
+        if let Some(lease) = self.valid(now) {
             let enough = lease.remaining(now) >= min_ttl
                 || lease.lifetime() <= min_ttl
                 || now.since(lease.issued) < lease.lifetime() / WANTED_PART;
@@ -412,6 +415,7 @@ impl Policy {
 
     fn lapsed(&mut self, now: Tick, serial: Serial) {
         if self.lease.is_some_and(|lease| lease.serial == serial) {
+            self.lapsed = Some(serial);
             self.refresh_at = self.refresh_at.min(now);
         }
     }
@@ -445,16 +449,13 @@ impl Policy {
     /// The token at hand, if it outlives the new one and nobody doubts it (law 4, fault 2).
     fn better_than(&self, lease: &Lease, flight: Flight, now: Tick) -> Option<Lease> {
         let unprompted = matches!(flight.trigger, Trigger::Scheduled | Trigger::MinTtl);
-        self.lease
-            .filter(|held| unprompted && held.is_valid(now))
-            .filter(|held| held.expires > lease.expires + SHORTER)
+        self.valid(now).filter(|held| unprompted && held.expires > lease.expires + SHORTER)
     }
 
     fn publish(&mut self, flight: Flight, lease: Lease, chance: f64, step: &mut Step) {
         if flight.key == Key::Candidate {
             self.candidate = None;
         }
-        self.current = Backoff::default();
         self.prompt = None;
         self.refresh_at = self.refresh_point(&lease, chance);
         self.lease = Some(lease);
@@ -467,7 +468,7 @@ impl Policy {
     }
 
     fn failed(&mut self, now: Tick, flight: Flight, failure: Failure, chance: f64) {
-        let left = self.lease.map_or(Duration::ZERO, |lease| lease.remaining(now));
+        let left = self.valid(now).map_or(Duration::ZERO, |lease| lease.remaining(now));
         let backoff = match flight.key {
             Key::Current => &mut self.current,
             Key::Candidate => self.candidate.get_or_insert_default(),
@@ -534,6 +535,11 @@ impl Policy {
         }
     }
 
+    /// The lease at hand, if it can be served as far as any clock is known to say.
+    fn valid(&self, now: Tick) -> Option<Lease> {
+        self.lease.filter(|lease| lease.is_valid(now) && self.lapsed != Some(lease.serial))
+    }
+
     /// Whether anything is under way that those who wait can hope for.
     fn is_busy(&self) -> bool {
         self.flight.is_some() || self.prompt.is_some() || self.probe.is_some()
@@ -543,8 +549,9 @@ impl Policy {
         self.flight.is_some_and(|flight| flight.key == Key::Current)
     }
 
-    fn spent_for(&self, now: Tick) -> Duration {
-        self.budget.free_at().min(self.probe_spaced_until.max(now)).since(now)
+    /// How long it is until a report can bring a mint, or a probe of a token that is old enough.
+    fn spent_for(&self, now: Tick, old_enough: Tick) -> Duration {
+        self.budget.free_at().min(self.probe_spaced_until.max(old_enough)).since(now)
     }
 }
 

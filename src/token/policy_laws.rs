@@ -376,6 +376,9 @@ fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
     assert_eq!(storm(1, 2_999, false), 0, "a token younger than 3 s is not doubted");
     assert_eq!(storm(1, 4_000, false), 1);
     assert_eq!(storm(10, 600_000, false), 10);
+    // Mints at 3 s, 6 s, 9 s and, of an interval of 4 s, at its very end.
+    assert_eq!(storm(1_000, 12_999, false), 3);
+    assert_eq!(storm(1_000, 13_000, false), 4);
 }
 
 // fault 27, 175
@@ -383,6 +386,22 @@ fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
 fn tokens_that_the_issuer_refuses_again_and_again_cost_a_mint_each_5_s() {
     let mints = storm(10, 600_000, true);
     assert!((100..=130).contains(&mints), "{mints}");
+}
+
+#[test]
+fn the_refresh_is_drawn_around_its_point_and_within_the_life() {
+    let point = |at, jitter, chance| {
+        let settings = RefreshSettings { at, jitter, ..RefreshSettings::default() };
+        let mut world = World::new(settings);
+        world.play(Act::Pass(0), chance);
+        let next = world.play(Act::Grant(1_000_000), chance).wake_at;
+        next.expect("at rest").since(world.now)
+    };
+    assert_eq!(point(0.5, 0.125, 0.0), ms(375_000));
+    assert_eq!(point(0.5, 0.125, 1.0), ms(625_000));
+    assert_eq!(point(0.9, 0.5, 1.0), ms(1_000_000));
+    // Not before the life begins; then min_interval has its say.
+    assert_eq!(point(0.1, 0.5, 0.0), ms(1_000));
 }
 
 // fault 2
