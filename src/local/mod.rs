@@ -9,6 +9,7 @@ pub mod problem;
 pub mod query;
 pub mod ready;
 pub mod routes;
+mod served;
 pub mod server;
 pub mod telemetry;
 mod token;

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     body::Body,
-    credentials::{Credentials, Member},
+    credentials::Credentials,
     guard::Proof,
     problem::{Kind, Problem},
     ready,
+    served::Served,
     server::{App, Forwarded},
     token,
 };
@@ -21,7 +22,6 @@ use crate::{
     process::{clock::Clock, secret::Secret},
     proxy::{Proxy, refusal::Refusal},
     telemetry::metrics::Endpoint as EndpointLabel,
-    token::handle::Handle,
 };
 
 /// Names the endpoints of the local API.
@@ -66,15 +66,6 @@ pub struct LocalApi {
     closing: CancellationToken,
 }
 
-/// What a listener serves; replaced as a whole on a reload.
-pub(super) struct Served {
-    /// The listener's credentials, its default first; never empty.
-    credentials: Vec<Handle>,
-    serves_token: bool,
-    proxy: Option<Proxy>,
-    pub(super) first_token_wait: std::time::Duration,
-}
-
 impl LocalApi {
     /// Makes the API of a listener; `everybody` are the credentials of the whole daemon.
     ///
@@ -103,37 +94,6 @@ impl LocalApi {
         let told = Forwarded { upstream: answered.upstream, replay: answered.replay };
         answered.response.extensions_mut().insert(told);
         answered.response.map(Body::Streamed)
-    }
-}
-
-impl Served {
-    fn new(
-        listener: &Listener,
-        local: Option<Arc<Secret>>,
-        everybody: &Credentials,
-        clock: &Arc<dyn Clock>,
-    ) -> Self {
-        let names = listener.credentials.iter();
-        let members: Vec<_> = names.filter_map(|name| everybody.find(name)).collect();
-        let proxy = listener.proxy.as_ref().zip(local).map(|(settings, local)| {
-            let upstreams = members.iter().map(Member::upstream).collect();
-            Proxy::new(settings, upstreams, local, Arc::clone(clock))
-        });
-        Self {
-            credentials: members.into_iter().map(|member| member.handle).collect(),
-            serves_token: listener.serves_token,
-            proxy,
-            first_token_wait: listener.first_token_wait,
-        }
-    }
-
-    /// Finds the credential that a request names, or the listener's default.
-    pub(super) fn credential(&self, name: Option<&str>) -> Result<&Handle, Problem> {
-        let found = match name {
-            None => self.credentials.first(),
-            Some(name) => self.credentials.iter().find(|handle| handle.name() == name),
-        };
-        found.ok_or_else(|| Kind::NotFound.because("this listener has no such credential"))
     }
 }
 

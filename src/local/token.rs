@@ -13,7 +13,7 @@ use super::{
     body::Body,
     problem::{Kind, Problem, answer},
     query::{self, Parameter},
-    routes::Served,
+    served::Served,
 };
 use crate::{
     okta::wire::is_json,
