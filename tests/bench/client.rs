@@ -11,10 +11,6 @@ use std::{
     time::Duration,
 };
 
-/// What every visitor sends: curl's own headers and the one that the daemon requires.
-pub(crate) const REQUEST: &[u8] = b"GET /v1/token HTTP/1.1\r\nHost: localhost\r\n\
-    User-Agent: curl/8.5.0\r\nAccept: */*\r\nX-Bearerd: 1\r\n\r\n";
-
 /// Longest wait for any part of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -42,6 +38,16 @@ impl Target {
             }
         };
         Ok(socket.into())
+    }
+
+    /// Makes what every visitor sends: curl's own headers and the one that the daemon requires.
+    pub(crate) fn request(&self) -> Vec<u8> {
+        let host = match self {
+            Self::Unix(_) => "localhost".to_owned(),
+            Self::Tcp(address) => address.to_string(),
+        };
+        let headers = "User-Agent: curl/8.5.0\r\nAccept: */*\r\nX-Bearerd: 1";
+        format!("GET /v1/token HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n").into_bytes()
     }
 
     /// Tells the kind of the socket, as the table has it.

@@ -3,9 +3,9 @@
 use std::{ffi::OsString, fs, io};
 
 use crate::{
-    client::{self, REQUEST, Target},
+    client::{self, Target},
     contenders::{Contender, Stage},
-    figures::{Row, Unit},
+    figures::{Row, Unit, count},
     server::Server,
 };
 
@@ -20,7 +20,7 @@ pub(crate) fn measure(stage: &Stage) -> io::Result<Vec<Row>> {
         for contender in Contender::ALL {
             let [short, long] = REQUESTS;
             let more = run(stage, contender, socket, long)? - run(stage, contender, socket, short)?;
-            row.push(contender, more / crate::figures::count(long - short));
+            row.push(contender, more / count(long - short));
         }
         rows.push(row);
     }
@@ -40,7 +40,7 @@ fn run(
     let target = socket(&server);
     let mut stream = server.connect(&target)?;
     for _ in 0..requests {
-        client::expect_good(&client::exchange(&mut stream, REQUEST)?)?;
+        client::expect_good(&client::exchange(&mut stream, &target.request())?)?;
     }
     drop(stream);
     server.stop()?;

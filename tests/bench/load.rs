@@ -11,7 +11,7 @@ use rustix::event::epoll;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{self, REQUEST, Target},
+    client::{self, Target},
     figures::count,
     options::Visit,
 };
@@ -60,6 +60,7 @@ struct Crowd {
     visitors: Vec<Visitor>,
     /// None for a single connection, which simply blocks.
     epoll: Option<OwnedFd>,
+    request: Vec<u8>,
     /// Length of every answer.
     length: usize,
 }
@@ -72,15 +73,16 @@ struct Visitor {
 
 impl Crowd {
     fn arrive(target: &Target, connections: usize) -> io::Result<Self> {
-        let answer = client::exchange(&mut target.connect()?, REQUEST)?;
+        let request = target.request();
+        let answer = client::exchange(&mut target.connect()?, &request)?;
         client::expect_good(&answer)?;
         let arrive = |_| Ok(Visitor { stream: target.connect()?, asked: Instant::now(), seen: 0 });
         let mut visitors = (0..connections).map(arrive).collect::<io::Result<Vec<_>>>()?;
         let epoll = (connections > 1).then(|| watch(&visitors)).transpose()?;
         for visitor in &mut visitors {
-            visitor.ask(Instant::now())?;
+            visitor.ask(&request, Instant::now())?;
         }
-        Ok(Self { visitors, epoll, length: answer.len() })
+        Ok(Self { visitors, epoll, request, length: answer.len() })
     }
 
     /// Keeps every connection busy for so long; gives the time of each answer.
@@ -98,7 +100,7 @@ impl Crowd {
                 if visitor.has_all(self.length)? {
                     now = Instant::now();
                     times.push(now - visitor.asked);
-                    visitor.ask(now)?;
+                    visitor.ask(&self.request, now)?;
                 }
             }
         }
@@ -118,9 +120,9 @@ impl Crowd {
 }
 
 impl Visitor {
-    fn ask(&mut self, now: Instant) -> io::Result<()> {
+    fn ask(&mut self, request: &[u8], now: Instant) -> io::Result<()> {
         (self.asked, self.seen) = (now, 0);
-        self.stream.write_all(REQUEST)
+        self.stream.write_all(request)
     }
 
     /// Reads what has come; tells whether that was the end of the answer.

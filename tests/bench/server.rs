@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    client::{self, REQUEST, Target},
+    client::{self, Target},
     machine::Core,
     place::Place,
 };
@@ -54,7 +54,8 @@ impl Server {
     pub(crate) fn first_answer(&mut self) -> io::Result<Vec<u8>> {
         let target = self.unix();
         let mut stream = self.connect(&target)?;
-        let answer = client::exchange(&mut stream, REQUEST).map_err(|error| self.failed(error))?;
+        let answer = client::exchange(&mut stream, &target.request());
+        let answer = answer.map_err(|error| self.failed(error))?;
         client::expect_good(&answer).map_err(|error| self.failed(error))?;
         Ok(answer)
     }
