@@ -49,6 +49,10 @@ fn hosts_are_exact() {
         "localhost:",
         "localhost:80",
         "localhost:08420",
+        "localhost:+8420",
+        "localhost:84200",
+        "localhost:8420x",
+        "localhost::8420",
         "localhost:8420 ",
         "localhost :8420",
         "localhost@evil",
@@ -101,6 +105,7 @@ fn browsers_and_forwarders_are_refused_on_every_transport() {
         ("sec-fetch-mode", "navigate"),
         ("sec-fetch-mode", "no-cors"),
         ("sec-fetch-mode", ""),
+        ("sec-fetch-mode", "CORS"),
     ];
     let forwarded = [
         ("forwarded", "for=1.2.3.4"),
@@ -119,6 +124,15 @@ fn browsers_and_forwarders_are_refused_on_every_transport() {
         let unix = verdict(&guard(), UNIX, "/", &[("host", "x"), header]);
         assert_eq!(unix, Some(denial), "{header:?}");
     }
+}
+
+#[test]
+fn of_several_reasons_the_most_telling_is_given() {
+    let (page, proxy, tunnel) = (("origin", "null"), ("via", "1.1 proxy"), ("upgrade", "h2c"));
+    assert_eq!(tcp(&[tunnel, proxy, page]), Some(Denial::Browser));
+    assert_eq!(tcp(&[tunnel, proxy]), Some(Denial::Forwarded));
+    let without_required = [("host", "localhost"), tunnel];
+    assert_eq!(verdict(&guard(), TCP, "/", &without_required), Some(Denial::Upgrade));
 }
 
 // fault 133
