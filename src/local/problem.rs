@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::body::Body;
-use crate::token::broker::whole_seconds;
+use crate::token::{broker::whole_seconds, format::headers};
 
 /// Says what is wrong with a request, or with us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,10 +136,7 @@ impl Problem {
 pub fn answer(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    *response.headers_mut() = headers(media_type);
     response
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     body::Body,
-    problem::{Kind, Problem, answer},
+    problem::{Kind, Problem},
     query::{self, Parameter},
     served::Served,
 };
@@ -150,16 +151,16 @@ async fn read_report(request: Request<Incoming>) -> Result<Report, Problem> {
 }
 
 fn token(published: &Published, format: Format, remaining: Duration) -> Response<Body> {
-    let body = published.body(format, remaining);
-    let mut response = answer(StatusCode::OK, format.media_type(), body);
-    response.headers_mut().insert(header::ETAG, published.etag().clone());
+    let mut response = Response::new(Body::from(published.body(format, remaining)));
+    response.headers_mut().clone_from(published.headers(format));
     response
 }
 
 fn unchanged(published: &Published) -> Response<Body> {
-    let mut response = answer(StatusCode::NOT_MODIFIED, Format::Json.media_type(), "".into());
+    let mut response = Response::new(Body::from(Bytes::new()));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().clone_from(published.headers(Format::Json));
     response.headers_mut().remove(header::CONTENT_TYPE);
-    response.headers_mut().insert(header::ETAG, published.etag().clone());
     response
 }
 

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use http::{HeaderMap, HeaderValue, header};
+
 /// Names a shape; the same names everywhere: query, flags, sinks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -42,6 +44,17 @@ impl Format {
             Self::Raw | Self::Header | Self::Env => "text/plain; charset=utf-8",
         }
     }
+}
+
+/// Makes the headers that every answer of ours carries: its type, and nobody may keep it or guess.
+#[must_use]
+pub fn headers(media_type: &'static str) -> HeaderMap {
+    let fields = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
 }
 
 impl FromStr for Format {

@@ -7,11 +7,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
 use zeroize::Zeroizing;
 
 use super::{
-    format::Format,
+    format::{self, Format},
     lease::{Lease, Serial},
     timing::{Tick, Wall},
 };
@@ -29,6 +29,8 @@ pub struct Published {
     token_id: String,
     etag: HeaderValue,
     expires_at: Wall,
+    text_headers: HeaderMap,
+    json_headers: HeaderMap,
     raw: Bytes,
     header: Bytes,
     env: Bytes,
@@ -47,11 +49,14 @@ impl Published {
         let token = grant.token.expose();
         let token_id = token_id(token);
         let etag = HeaderValue::from_str(&format!("\"{token_id}\""));
+        let etag = etag.expect("hex digits are valid in a header");
         Self {
             lease,
             wall_end: wall + lease.remaining(lease.published),
-            etag: etag.expect("hex digits are valid in a header"),
             expires_at,
+            text_headers: headers(Format::Raw, &etag),
+            json_headers: headers(Format::Json, &etag),
+            etag,
             raw: wiped(&[token]),
             header: wiped(&[b"Authorization: Bearer ", token, b"\n"]),
             env: wiped(&[b"OKTA_BEARER_TOKEN=", token, b"\n"]),
@@ -125,6 +130,15 @@ impl Published {
             && !self.lapse_told.swap(true, Ordering::Relaxed)
     }
 
+    /// Gives the headers of the answer in a shape, made once: copy them as they are.
+    #[must_use]
+    pub const fn headers(&self, format: Format) -> &HeaderMap {
+        match format {
+            Format::Raw | Format::Header | Format::Env => &self.text_headers,
+            Format::Json | Format::Oauth2 => &self.json_headers,
+        }
+    }
+
     /// Gives the answer in a shape; `expires_in` are the whole seconds of `remaining`.
     #[must_use]
     pub fn body(&self, format: Format, remaining: Duration) -> Bytes {
@@ -142,6 +156,12 @@ impl Published {
 #[must_use]
 pub fn token_id(token: &[u8]) -> String {
     Fingerprint::of([token]).short()
+}
+
+fn headers(format: Format, etag: &HeaderValue) -> HeaderMap {
+    let mut headers = format::headers(format.media_type());
+    headers.insert(header::ETAG, etag.clone());
+    headers
 }
 
 /// A JSON object whose last field counts down; built at most once a second.
@@ -264,6 +284,19 @@ mod tests {
         assert!(!published.has_just_lapsed(START + secs(600), WALL + secs(600)));
         assert!(published.has_just_lapsed(START, WALL + secs(600)));
         assert!(!published.has_just_lapsed(START, WALL + secs(600)));
+    }
+
+    #[test]
+    fn each_shape_has_its_headers() {
+        let published = published(600);
+        for format in Format::ALL {
+            let headers = published.headers(format);
+            let value = |name| headers.get(name).and_then(|value| value.to_str().ok());
+            assert_eq!(value(header::CONTENT_TYPE), Some(format.media_type()));
+            assert_eq!(value(header::CACHE_CONTROL), Some("no-store"));
+            assert_eq!(value(header::X_CONTENT_TYPE_OPTIONS), Some("nosniff"));
+            assert_eq!(headers.get(header::ETAG), Some(published.etag()));
+        }
     }
 
     #[test]
