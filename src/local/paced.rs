@@ -37,14 +37,14 @@ struct BusyState {
 }
 
 /// Ends the work on one request when it is dropped.
-pub struct Work(Busy);
+pub struct Work<'a>(&'a Busy);
 
 impl Busy {
     /// Starts the work on one request.
     #[must_use]
-    pub fn work(&self) -> Work {
+    pub fn work(&self) -> Work<'_> {
         self.0.working.store(true, Ordering::Relaxed);
-        Work(self.clone())
+        Work(self)
     }
 
     fn is_working(&self) -> bool {
@@ -57,7 +57,7 @@ impl Busy {
     }
 }
 
-impl Drop for Work {
+impl Drop for Work<'_> {
     fn drop(&mut self) {
         self.0.0.answered.store(true, Ordering::Relaxed);
         self.0.0.working.store(false, Ordering::Relaxed);

@@ -177,7 +177,7 @@ pub const READS: &str = "GET, HEAD";
 /// Refuses any other with the list.
 pub fn allow<B>(request: &Request<B>, methods: &'static str) -> Result<(), Problem> {
     let method: &Method = request.method();
-    if methods.split(", ").any(|allowed| allowed == method.as_str()) {
+    if methods.split(',').any(|allowed| allowed.trim_start() == method.as_str()) {
         return Ok(());
     }
     let problem = Kind::MethodNotAllowed.because(format!("this path takes {methods}"));

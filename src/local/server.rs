@@ -4,7 +4,11 @@ use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, header, request::Parts};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
 use tokio::{
@@ -218,6 +222,7 @@ impl<A: App> Server<A> {
         let mut connection = std::pin::pin!(connection);
         // How a client leaves is its own affair.
         tokio::select! {
+            biased;
             _left = connection.as_mut() => return,
             () = visit.rules.superseded.cancelled() => return,
             () = visit.stop.cancelled() => connection.as_mut().graceful_shutdown(),
@@ -229,7 +234,7 @@ impl<A: App> Server<A> {
         let began = self.clock.tick();
         let (parts, body) = request.into_parts();
         let endpoint = self.app.endpoint(&parts);
-        let may_close = has_body(&parts);
+        let may_close = !body.is_end_stream();
         let mut response = match self.check(endpoint, visit, &parts) {
             Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
             Err(denial) => self.deny(endpoint, denial, visit.peer),
@@ -281,11 +286,6 @@ async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
             Ok((Stream::Tcp(stream), Peer::Tcp { port: *port }))
         }
     }
-}
-
-fn has_body(request: &Parts) -> bool {
-    request.headers.contains_key(header::CONTENT_LENGTH)
-        || request.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// One connection: who came, and under which rules.

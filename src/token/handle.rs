@@ -166,7 +166,11 @@ impl Handle {
 
     /// Gives the valid token, waiting for one at most so long.
     pub async fn current_within(&self, wait: Duration) -> Option<(Arc<Published>, Duration)> {
+        if let Some(current) = self.current() {
+            return Some(current);
+        }
         let mut serial = self.shared.serial.subscribe();
+        // One may have come since.
         serial.mark_changed();
         let first = async {
             while serial.changed().await.is_ok() {
@@ -176,10 +180,7 @@ impl Handle {
             }
             None
         };
-        match self.current() {
-            Some(current) => Some(current),
-            None => timeout(wait, first).await.ok().flatten(),
-        }
+        timeout(wait, first).await.ok().flatten()
     }
 
     /// Waits until a newer token than `seen` is current; for ever if none comes.
