@@ -177,7 +177,9 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         if fingerprint == engine.current.fingerprint() {
             tracing::info!(credential = self.desk.shared.name, "the key file holds the key in use");
             engine.candidate = None;
-            return self.step(Event::KeyReverted, None);
+            self.step(Event::KeyReverted, None);
+            // The step moves nothing, but a trouble or a candidate is gone.
+            return self.desk.show(self.engine.as_ref());
         }
         if self.refused.contains(fingerprint, self.desk.now()) {
             tracing::warn!(
@@ -477,3 +479,7 @@ pub fn system_chance() -> Chance {
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
+
+#[cfg(test)]
+#[path = "broker_tests.rs"]
+mod tests;
