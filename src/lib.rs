@@ -14,6 +14,7 @@
 //! | [`token`] | the heart: the pure policy, the broker that carries it out, the handle for all others |
 //! | [`key`] | the API key: read with care, followed while it changes |
 //! | [`okta`] | the issuer: what answers mean (pure), and the client |
+//! | [`proxy`] | Okta's own paths: the mint answered here, all else forwarded with the token put in |
 //! | [`local`] | the listeners: bind, pace, guard, answer |
 //! | [`control`] | the control socket, both ends |
 //! | [`telemetry`] | metrics, logs, audit |

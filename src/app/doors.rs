@@ -21,7 +21,8 @@ use crate::{
         server::{App, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
     },
-    process::path_error::our_uid,
+    process::{path_error::our_uid, secret::Secret},
+    proxy::local_token,
     telemetry::{audit::Audit, logs::Logs},
 };
 
@@ -37,6 +38,7 @@ pub(super) struct Doors {
     roster: Arc<Roster>,
     listeners: BTreeMap<String, Door>,
     house: Vec<Taken>,
+    local_tokens: BTreeMap<String, Arc<Secret>>,
 }
 
 /// An open listener.
@@ -60,7 +62,14 @@ pub(super) struct Opening(BTreeMap<String, Vec<(Taken, Socket)>>);
 impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
         let roster = Arc::default();
-        Self { commons, logs, roster, listeners: BTreeMap::new(), house: Vec::new() }
+        Self {
+            commons,
+            logs,
+            roster,
+            listeners: BTreeMap::new(),
+            house: Vec::new(),
+            local_tokens: BTreeMap::new(),
+        }
     }
 
     pub(super) fn addresses(&self) -> Vec<(String, String)> {
@@ -100,13 +109,15 @@ impl Doors {
         });
         for (name, sockets) in opening.0 {
             if let Some(listener) = config.listeners.get(&name) {
-                let door = self.open(&name, listener, sockets);
+                let local = self.local_token(&name, listener, config);
+                let door = self.open(&name, listener, local, sockets);
                 self.listeners.insert(name, door);
             }
         }
         for (name, listener) in &config.listeners {
+            let local = self.local_token(name, listener, config);
             if let Some(door) = self.listeners.get_mut(name) {
-                door.server.app().configure(listener);
+                door.server.app().configure(listener, local);
                 door.server.configure(&listener.guard, &listener.limits);
                 door.listener = listener.clone();
             }
@@ -114,9 +125,20 @@ impl Doors {
         self.roster.store(Arc::new(self.listeners.iter().map(Door::show).collect()));
     }
 
-    fn open(&self, name: &str, listener: &Listener, sockets: Vec<(Taken, Socket)>) -> Door {
-        let credentials = Arc::clone(&self.commons.credentials);
-        let app = LocalApi::new(listener, credentials, self.commons.closing.clone());
+    fn open(
+        &self,
+        name: &str,
+        listener: &Listener,
+        local: Option<Arc<Secret>>,
+        sockets: Vec<(Taken, Socket)>,
+    ) -> Door {
+        let app = LocalApi::new(
+            listener,
+            local,
+            Arc::clone(&self.commons.credentials),
+            Arc::clone(&self.commons.clock),
+            self.commons.closing.clone(),
+        );
         let server = self.server(name, app, listener.guard.clone(), listener.limits.clone());
         let close = self.commons.closing.child_token();
         let taken = sockets.into_iter().map(|(taken, socket)| {
@@ -125,6 +147,27 @@ impl Doors {
         });
         let taken = taken.collect();
         Door { listener: listener.clone(), server, taken, close }
+    }
+
+    /// Gives the token for clients of a listener's proxy, the same one for the whole life.
+    fn local_token(
+        &mut self,
+        name: &str,
+        listener: &Listener,
+        config: &Config,
+    ) -> Option<Arc<Secret>> {
+        listener.proxy.as_ref()?;
+        if let Some(token) = self.local_tokens.get(name) {
+            return Some(Arc::clone(token));
+        }
+        let kept = config.state_dir.as_ref().map(|dir| local_token::kept(dir, name));
+        let token = kept.transpose().unwrap_or_else(|error| {
+            tracing::warn!(listener = name, problem = %error, "the local token is not kept");
+            None
+        });
+        let token = Arc::new(token.or_else(|| local_token::fresh().ok())?);
+        self.local_tokens.insert(name.to_owned(), Arc::clone(&token));
+        Some(token)
     }
 
     fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {

@@ -14,7 +14,7 @@ use crate::{
     },
     key::{ApiKey, KeyFeed, KeyNews},
     local::credentials::Member,
-    okta::client::IssuerClient,
+    okta::{client::IssuerClient, forwarder::Forwarder},
     token::{
         broker::{BrokerSeat, system_chance},
         handle::{Handle, Refreshed},
@@ -31,6 +31,7 @@ pub(super) struct Fleet {
 
 struct Running {
     okta: Okta,
+    calls: Arc<Forwarder>,
     credential: Credential,
     seat: Arc<BrokerSeat>,
     handle: Handle,
@@ -41,7 +42,13 @@ struct Running {
 }
 
 /// What a new configuration needs, made before anything is changed.
-pub(super) struct Plan(BTreeMap<String, IssuerClient>);
+pub(super) struct Plan(BTreeMap<String, Clients>);
+
+/// The two ways to one issuer.
+struct Clients {
+    mints: IssuerClient,
+    calls: Arc<Forwarder>,
+}
 
 impl Fleet {
     pub(super) const fn new(commons: Commons) -> Self {
@@ -54,8 +61,9 @@ impl Fleet {
         for (name, credential) in &config.credentials {
             if !self.is_kept(name, credential, &config.okta) {
                 let clock = Arc::clone(&self.commons.clock);
-                let client = IssuerClient::new(&config.okta, credential, clock)?;
-                clients.insert(name.clone(), client);
+                let mints = IssuerClient::new(&config.okta, credential, clock)?;
+                let calls = Arc::new(Forwarder::new(&config.okta, credential)?);
+                clients.insert(name.clone(), Clients { mints, calls });
             }
         }
         Ok(Plan(clients))
@@ -78,14 +86,14 @@ impl Fleet {
         let mut clients = plan.0;
         for (name, credential) in &config.credentials {
             let running = match (before.remove(name), clients.remove(name)) {
-                (Some(kept), None) => self.tuned(kept, credential),
-                (before, client) => {
-                    let running = self.seated(name, credential, before, &config.okta);
-                    if let Some(client) = client {
-                        self.start(&running, client);
-                    }
+                (before, Some(clients)) => {
+                    let running = self.seated(name, credential, before, config, clients.calls);
+                    self.start(&running, clients.mints);
                     running
                 }
+                (Some(kept), None) => self.tuned(kept, credential),
+                // A plan has clients for whatever does not run.
+                (None, None) => continue,
             };
             self.running.insert(name.clone(), running);
         }
@@ -112,7 +120,8 @@ impl Fleet {
         name: &str,
         credential: &Credential,
         before: Option<Running>,
-        okta: &Okta,
+        config: &Config,
+        calls: Arc<Forwarder>,
     ) -> Running {
         let inherited = before.and_then(|before| {
             before.stop.cancel();
@@ -126,7 +135,8 @@ impl Fleet {
             (Arc::new(seat), handle)
         });
         Running {
-            okta: okta.clone(),
+            okta: config.okta.clone(),
+            calls,
             credential: credential.clone(),
             seat,
             handle,
@@ -155,6 +165,7 @@ impl Fleet {
                 handle: running.handle.clone(),
                 team_name: running.credential.team_name.clone(),
                 required: running.credential.required,
+                forwarder: Arc::clone(&running.calls),
             };
             (name.clone(), member)
         };

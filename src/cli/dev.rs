@@ -50,8 +50,8 @@ fn configuration(home: &Home, issuer: &str, log_level: &str) -> String {
     // A JSON string is a TOML string, too.
     let quoted = |text: &dyn Display| serde_json::Value::String(text.to_string()).to_string();
     let unix = |name: &str| quoted(&format!("unix:{}", home.path(name).display()));
-    let [issuer, key, level] =
-        [quoted(&issuer), quoted(&home.path("key.json").display()), quoted(&log_level)];
+    let [issuer, level, state] = [quoted(&issuer), quoted(&log_level), quoted(&home.0.display())];
+    let key = quoted(&home.path("key.json").display());
     let [socket, control] = [unix("bearerd.sock"), unix("control.sock")];
     format!(
         r#"[okta]
@@ -66,12 +66,16 @@ bind = {socket}
 
 [listeners.web]
 bind = "tcp:127.0.0.1:0"
+serve = ["token", "proxy"]
 
 [telemetry]
 bind = "tcp:127.0.0.1:0"
 
 [control]
 bind = {control}
+
+[state]
+dir = {state}
 
 [log]
 level = {level}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use reqwest::Url;
 
-use crate::token::timing::RefreshSettings;
+use crate::{proxy::rules::Rules, token::timing::RefreshSettings};
 
 /// Holds one whole, validated configuration.
 #[derive(Clone, Debug)]
@@ -95,6 +95,23 @@ pub struct Listener {
     pub limits: Limits,
     /// How long a request waits for the very first token.
     pub first_token_wait: Duration,
+    /// Whether `/v1/token` and its neighbours are served.
+    pub serves_token: bool,
+    /// How calls on Okta's own paths are forwarded; `None` if they are not served.
+    pub proxy: Option<Proxy>,
+}
+
+/// Holds `[listeners.NAME.proxy]`: which calls are forwarded, and within what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The calls that may pass.
+    pub allow: Rules,
+    /// Largest body that is held for a second try, in bytes.
+    pub replay_body_limit: u64,
+    /// Memory of all held bodies together, in bytes.
+    pub replay_memory: u64,
+    /// Longest time in which no byte moves.
+    pub idle_timeout: Duration,
 }
 
 /// Names one address to listen on.

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::status::{Credential, LastError, Listener, RefreshAnswer, State, Status};
 use crate::{
     local::{
+        body::Body,
         credentials::{Credentials, Member},
-        problem::{Body, Kind, Problem, answer},
+        problem::{Kind, Problem, answer},
         query::{self, Parameter},
         routes::{LocalApi, allow},
         server::{App, Server},
@@ -116,9 +117,9 @@ impl Control {
         let Some(name) = name else {
             return Ok(self.credentials.all().values().map(|m| m.handle.clone()).collect());
         };
-        let handle = self.credentials.find(name);
-        handle
-            .map(|handle| vec![handle])
+        let member = self.credentials.find(name);
+        member
+            .map(|member| vec![member.handle])
             .ok_or_else(|| Kind::NotFound.because("no such credential is configured"))
     }
 }

@@ -196,7 +196,8 @@ fn as_text(bytes: &[u8]) -> Result<&str, Flaw> {
 }
 
 /// Tells whether `id` is a UUID of version 1 to 5, as the issuer's own description has it.
-fn is_key_id(id: &str) -> bool {
+#[must_use]
+pub fn is_key_id(id: &str) -> bool {
     let fits = |(at, byte): (usize, u8)| match at {
         8 | 13 | 18 | 23 => byte == b'-',
         14 => matches!(byte, b'1'..=b'5'),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use crate::token::handle::Handle;
+use crate::{okta::forwarder::Forwarder, proxy::Upstream, token::handle::Handle};
 
 /// Finds handles by name; replaced as a whole on a reload.
 #[derive(Default)]
@@ -19,6 +19,20 @@ pub struct Member {
     pub team_name: String,
     /// Whether readiness needs this credential.
     pub required: bool,
+    /// Carries the calls that are forwarded for it.
+    pub forwarder: Arc<Forwarder>,
+}
+
+impl Member {
+    /// Tells what the proxy of a listener has to know.
+    #[must_use]
+    pub fn upstream(&self) -> Upstream {
+        Upstream {
+            team_name: self.team_name.clone(),
+            handle: self.handle.clone(),
+            forwarder: Arc::clone(&self.forwarder),
+        }
+    }
 }
 
 /// Tells how one credential stands.
@@ -47,8 +61,8 @@ impl Credentials {
 
     /// Finds one.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Handle> {
-        self.0.load().get(name).map(|member| member.handle.clone())
+    pub fn find(&self, name: &str) -> Option<Member> {
+        self.0.load().get(name).cloned()
     }
 
     /// Tells how each of them stands.

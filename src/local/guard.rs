@@ -72,6 +72,15 @@ impl Denial {
     }
 }
 
+/// What shows that a request was meant for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The required header.
+    Header,
+    /// The local token, which is looked at where the request is answered.
+    LocalToken,
+}
+
 /// The required header.
 const REQUIRED: HeaderName = HeaderName::from_static("x-bearerd");
 
@@ -100,14 +109,15 @@ const FORWARDED: [HeaderName; 6] = [
 /// # Errors
 ///
 /// Returns the first reason to refuse it.
-pub fn check(guard: &Guard, peer: Peer, request: &Parts) -> Result<(), Denial> {
+pub fn check(guard: &Guard, peer: Peer, proof: Proof, request: &Parts) -> Result<(), Denial> {
     check_peer(guard, peer)?;
     check_host(guard, peer, request)?;
     check_headers(&request.headers)?;
     if request.method == Method::CONNECT || request.headers.contains_key(header::UPGRADE) {
         return Err(Denial::Upgrade);
     }
-    if guard.require_header && matches!(peer, Peer::Tcp { .. }) && !has_required(&request.headers) {
+    let needs_header = guard.require_header && proof == Proof::Header;
+    if needs_header && matches!(peer, Peer::Tcp { .. }) && !has_required(&request.headers) {
         return Err(Denial::Header);
     }
     Ok(())

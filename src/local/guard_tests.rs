@@ -21,7 +21,7 @@ fn verdict(guard: &Guard, peer: Peer, target: &str, headers: &[(&str, &str)]) ->
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).expect("valid").into_parts();
-    check(guard, peer, &parts).err()
+    check(guard, peer, Proof::Header, &parts).err()
 }
 
 /// Checks a request over TCP that carries what it must, and these headers.
@@ -153,6 +153,22 @@ fn the_required_header_is_one_and_exact_on_tcp_only() {
     assert_eq!(verdict(&guard(), UNIX, "/", &[("host", "x")]), None);
     let open = Guard { require_header: false, ..guard() };
     assert_eq!(verdict(&open, TCP, "/", &[("host", "localhost")]), None);
+}
+
+#[test]
+fn the_local_token_stands_in_for_the_header_and_for_nothing_else() {
+    let (parts, ()) = http::Request::get("/v1/teams/acme/x")
+        .header("host", "localhost")
+        .body(())
+        .unwrap()
+        .into_parts();
+    assert_eq!(check(&guard(), TCP, Proof::LocalToken, &parts), Ok(()));
+    let (parts, ()) = http::Request::get("/v1/teams/acme/x")
+        .header("host", "evil")
+        .body(())
+        .unwrap()
+        .into_parts();
+    assert_eq!(check(&guard(), TCP, Proof::LocalToken, &parts), Err(Denial::Host));
 }
 
 // fault 132

@@ -1,6 +1,7 @@
 //! The listeners: who may come in, and what is served there.
 
 pub mod bind;
+pub mod body;
 pub mod credentials;
 pub mod guard;
 pub mod paced;
@@ -8,6 +9,7 @@ pub mod problem;
 pub mod query;
 pub mod ready;
 pub mod routes;
+mod served;
 pub mod server;
 pub mod telemetry;
 mod token;

@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use serde::Serialize;
 
+use super::body::Body;
 use crate::token::broker::whole_seconds;
-
-/// The body of every answer.
-pub type Body = Full<Bytes>;
 
 /// Says what is wrong with a request, or with us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +134,7 @@ impl Problem {
 /// Makes any answer of ours, with the headers that each of them carries.
 #[must_use]
 pub fn answer(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

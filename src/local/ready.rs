@@ -4,10 +4,7 @@ use std::fmt::Write;
 
 use http::{Response, StatusCode};
 
-use super::{
-    credentials::Credentials,
-    problem::{Body, answer},
-};
+use super::{body::Body, credentials::Credentials, problem::answer};
 
 /// Answers whether every required credential holds a valid token.
 #[must_use]

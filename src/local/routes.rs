@@ -8,14 +8,20 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    problem::{Body, Kind, Problem},
+    body::Body,
+    credentials::Credentials,
+    guard::Proof,
+    problem::{Kind, Problem},
     ready,
-    server::App,
+    served::Served,
+    server::{App, Forwarded},
     token,
 };
 use crate::{
-    config::model::Listener, local::credentials::Credentials,
-    telemetry::metrics::Endpoint as EndpointLabel, token::handle::Handle,
+    config::model::Listener,
+    process::{clock::Clock, secret::Secret},
+    proxy::{Proxy, refusal::Refusal},
+    telemetry::metrics::Endpoint as EndpointLabel,
 };
 
 /// Names the endpoints of the local API.
@@ -27,12 +33,15 @@ pub enum Endpoint {
     Rejected,
     /// `GET /v1/ready`
     Ready,
+    /// `/v1/teams/**`
+    Proxy,
     /// Any other path.
     Other,
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] = &[Self::Token, Self::Rejected, Self::Ready, Self::Other];
+    const ALL: &'static [Self] =
+        &[Self::Token, Self::Rejected, Self::Ready, Self::Proxy, Self::Other];
 
     fn index(self) -> usize {
         self as usize
@@ -43,6 +52,7 @@ impl EndpointLabel for Endpoint {
             Self::Token => "token",
             Self::Rejected => "rejected",
             Self::Ready => "ready",
+            Self::Proxy => "proxy",
             Self::Other => "other",
         }
     }
@@ -52,52 +62,38 @@ impl EndpointLabel for Endpoint {
 pub struct LocalApi {
     served: ArcSwap<Served>,
     everybody: Arc<Credentials>,
+    clock: Arc<dyn Clock>,
     closing: CancellationToken,
-}
-
-/// What a listener serves; replaced as a whole on a reload.
-pub(super) struct Served {
-    /// The listener's credentials, its default first; never empty.
-    credentials: Vec<Handle>,
-    pub(super) first_token_wait: std::time::Duration,
 }
 
 impl LocalApi {
     /// Makes the API of a listener; `everybody` are the credentials of the whole daemon.
     ///
-    /// Once `closing`, no request waits any longer.
+    /// `local` is the token for clients of its proxy. Once `closing`, no request waits any longer.
     #[must_use]
     pub fn new(
         listener: &Listener,
+        local: Option<Arc<Secret>>,
         everybody: Arc<Credentials>,
+        clock: Arc<dyn Clock>,
         closing: CancellationToken,
     ) -> Self {
-        let served = ArcSwap::from_pointee(Served::new(listener, &everybody));
-        Self { served, everybody, closing }
+        let served = ArcSwap::from_pointee(Served::new(listener, local, &everybody, &clock));
+        Self { served, everybody, clock, closing }
     }
 
     /// Serves what a new configuration says.
-    pub fn configure(&self, listener: &Listener) {
-        self.served.store(Arc::new(Served::new(listener, &self.everybody)));
-    }
-}
-
-impl Served {
-    fn new(listener: &Listener, everybody: &Credentials) -> Self {
-        let names = listener.credentials.iter();
-        Self {
-            credentials: names.filter_map(|name| everybody.find(name)).collect(),
-            first_token_wait: listener.first_token_wait,
-        }
+    pub fn configure(&self, listener: &Listener, local: Option<Arc<Secret>>) {
+        let served = Served::new(listener, local, &self.everybody, &self.clock);
+        self.served.store(Arc::new(served));
     }
 
-    /// Finds the credential that a request names, or the listener's default.
-    pub(super) fn credential(&self, name: Option<&str>) -> Result<&Handle, Problem> {
-        let found = match name {
-            None => self.credentials.first(),
-            Some(name) => self.credentials.iter().find(|handle| handle.name() == name),
-        };
-        found.ok_or_else(|| Kind::NotFound.because("this listener has no such credential"))
+    /// Tells how many calls were forwarded and sent again, to whoever counts.
+    async fn forward(&self, proxy: &Proxy, request: Request<Incoming>) -> Response<Body> {
+        let mut answered = proxy.answer(request).await;
+        let told = Forwarded { upstream: answered.upstream, replay: answered.replay };
+        answered.response.extensions_mut().insert(told);
+        answered.response.map(Body::Streamed)
     }
 }
 
@@ -105,11 +101,33 @@ impl App for LocalApi {
     type Endpoint = Endpoint;
 
     fn endpoint(&self, request: &Parts) -> Endpoint {
+        let served = self.served.load();
         match request.uri.path() {
-            "/v1/token" => Endpoint::Token,
-            "/v1/token/rejected" => Endpoint::Rejected,
+            "/v1/token" if served.serves_token => Endpoint::Token,
+            "/v1/token/rejected" if served.serves_token => Endpoint::Rejected,
             "/v1/ready" => Endpoint::Ready,
+            path if path.starts_with("/v1/teams/") && served.proxy.is_some() => Endpoint::Proxy,
             _ => Endpoint::Other,
+        }
+    }
+
+    fn proof(&self, endpoint: Endpoint) -> Proof {
+        match endpoint {
+            Endpoint::Proxy => Proof::LocalToken,
+            _ => Proof::Header,
+        }
+    }
+
+    /// A forwarded call ends with its client, so that has to be noticed at once.
+    fn answers_half_closed(&self) -> bool {
+        self.served.load().proxy.is_none()
+    }
+
+    /// On Okta's paths errors have Okta's shape.
+    fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
+        match endpoint {
+            Endpoint::Proxy => okta_shape(problem.kind).into_response().map(Body::Streamed),
+            _ => problem.into_response(),
         }
     }
 
@@ -127,9 +145,25 @@ impl App for LocalApi {
             Endpoint::Ready => {
                 allow(&request, READS).map(|()| ready::answer_ready(&self.everybody))
             }
-            Endpoint::Other => Err(Kind::NotFound.because("see the API table of the README")),
+            Endpoint::Proxy => match &served.proxy {
+                Some(proxy) => Ok(self.forward(proxy, request).await),
+                None => Err(not_here()),
+            },
+            Endpoint::Other => Err(not_here()),
         };
         answer.unwrap_or_else(Problem::into_response)
+    }
+}
+
+fn not_here() -> Problem {
+    Kind::NotFound.because("this listener serves no such path: see its `serve`")
+}
+
+fn okta_shape(kind: Kind) -> Refusal {
+    match kind {
+        Kind::WrongHost => Refusal::WrongHost,
+        Kind::Refused => Refusal::Forbidden,
+        _ => Refusal::BadRequest,
     }
 }
 

@@ -15,9 +15,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    guard::{self, Denial},
+    body::Body,
+    guard::{self, Denial, Proof},
     paced::{Busy, Paced},
-    problem::Body,
+    problem::Problem,
 };
 use crate::{
     config::model::{Guard, Limits},
@@ -42,6 +43,21 @@ pub trait App: Send + Sync + 'static {
 
     /// Finds the endpoint of a request by its exact raw path; no endpoint counts as the last one.
     fn endpoint(&self, request: &Parts) -> Self::Endpoint;
+
+    /// Tells what a request for an endpoint shows that it was meant for us.
+    fn proof(&self, _endpoint: Self::Endpoint) -> Proof {
+        Proof::Header
+    }
+
+    /// Tells whether a client may stop sending and still wait for its answer.
+    fn answers_half_closed(&self) -> bool {
+        true
+    }
+
+    /// Makes the answer to a request that the guard did not let in.
+    fn refuse(&self, _endpoint: Self::Endpoint, problem: Problem) -> Response<Body> {
+        problem.into_response()
+    }
 
     /// Answers a request.
     fn answer(
@@ -74,6 +90,15 @@ impl Rules {
         let places = Arc::new(Semaphore::new(limits.max_connections));
         Self { guard, limits, places, superseded: CancellationToken::new() }
     }
+}
+
+/// Rides on an answer to tell what the issuer said.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded {
+    /// Status of its first answer, if it was asked.
+    pub upstream: Option<u16>,
+    /// Status of its answer to the second try.
+    pub replay: Option<u16>,
 }
 
 /// Where connections come from.
@@ -185,7 +210,7 @@ impl<A: App> Server<A> {
             }
         });
         let connection = http1::Builder::new()
-            .half_close(true)
+            .half_close(self.app.answers_half_closed())
             .max_buf_size(LARGEST_HEAD)
             .max_headers(MOST_HEADERS)
             .header_read_timeout(None)
@@ -205,23 +230,31 @@ impl<A: App> Server<A> {
         let (parts, body) = request.into_parts();
         let endpoint = self.app.endpoint(&parts);
         let may_close = has_body(&parts);
-        let mut response = match guard::check(&visit.rules.guard, visit.peer, &parts) {
+        let mut response = match self.check(endpoint, visit, &parts) {
             Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
-            Err(denial) => self.deny(denial, visit.peer),
+            Err(denial) => self.deny(endpoint, denial, visit.peer),
         };
         if may_close && response.status().as_u16() >= 400 {
             // What is left of a body is never read, let alone taken for a request (fault 141).
             response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        if let Some(forwarded) = response.extensions_mut().remove::<Forwarded>() {
+            forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
+            forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
         }
         let took = self.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
         response
     }
 
-    fn deny(&self, denial: Denial, peer: Peer) -> Response<Body> {
+    fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
+        guard::check(&visit.rules.guard, visit.peer, self.app.proof(endpoint), request)
+    }
+
+    fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: Peer) -> Response<Body> {
         self.metrics.count_denied(denial.label());
         self.audit.denied(peer, denial.label());
-        let mut response = denial.problem().into_response();
+        let mut response = self.app.refuse(endpoint, denial.problem());
         response.headers_mut().insert(header::CONNECTION, CLOSE);
         response
     }

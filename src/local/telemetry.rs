@@ -6,8 +6,9 @@ use http::{Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
+    body::Body,
     credentials::Credentials,
-    problem::{Body, Kind, Problem, answer},
+    problem::{Kind, Problem, answer},
     ready,
     routes::{READS, allow},
     server::App,

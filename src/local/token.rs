@@ -10,11 +10,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    problem::{Body, Kind, Problem, answer},
+    body::Body,
+    problem::{Kind, Problem, answer},
     query::{self, Parameter},
-    routes::Served,
+    served::Served,
 };
 use crate::{
+    okta::wire::is_json,
     process::secret::Secret,
     token::{
         format::Format,
@@ -145,12 +147,6 @@ async fn read_report(request: Request<Incoming>) -> Result<Report, Problem> {
     })?;
     serde_json::from_slice(&body.to_bytes())
         .map_err(|_quotes_its_input| Kind::BadRequest.because(REPORT_SHAPE))
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn token(published: &Published, format: Format, remaining: Duration) -> Response<Body> {

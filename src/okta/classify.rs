@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     retry_time,
     timestamp::{self, Timestamp},
-    wire::{ErrorBody, MintResponse},
+    wire::{self, ErrorBody, MintResponse},
 };
 use crate::{
     process::secret::Secret,
@@ -174,6 +174,12 @@ pub fn is_authentication_error(body: &[u8]) -> bool {
     serde_json::from_slice::<ErrorBody>(body).is_ok_and(|e| e.kind == "authentication_error")
 }
 
+/// Tells whether the body of a 401 says that a role is missing, so that a new token is no help.
+#[must_use]
+pub fn is_authorization_error(body: &[u8]) -> bool {
+    serde_json::from_slice::<ErrorBody>(body).is_ok_and(|e| e.kind == "authorization_error")
+}
+
 impl Answer<'_> {
     /// Tells how the issuer's clock differs from ours, as far as its `Date` shows.
     #[must_use]
@@ -195,19 +201,15 @@ impl Answer<'_> {
         self.skew().apply(self.started + self.took)
     }
 
-    fn is_json(&self) -> bool {
-        let media_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| {
-            let essence = value.to_str().ok()?.split(';').next()?;
-            Some(essence.trim())
-        });
+    fn is_plain_json(&self) -> bool {
         let encoded = self.headers.get(header::CONTENT_ENCODING);
-        media_type.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
+        wire::is_json(self.headers)
             && encoded.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     }
 }
 
 fn granted(answer: &Answer<'_>, team: &str) -> Result<Grant, Reason> {
-    if !answer.is_json() {
+    if !answer.is_plain_json() {
         return Err(Reason::Malformed);
     }
     let grant: MintResponse<Cow<'_, str>> =
@@ -278,7 +280,7 @@ fn refused(answer: &Answer<'_>) -> Reason {
 
 /// Only an issuer's own word stops the retries: a gateway's 404 page must not.
 fn has_error_body(answer: &Answer<'_>) -> bool {
-    answer.is_json() && serde_json::from_slice::<ErrorBody>(answer.body).is_ok()
+    answer.is_plain_json() && serde_json::from_slice::<ErrorBody>(answer.body).is_ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod client;
+pub mod forwarder;
 pub mod issuer;
 pub mod retry_time;
 pub mod timestamp;

@@ -2,12 +2,14 @@
 
 use std::{
     io,
-    net::ToSocketAddrs,
+    net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderValue;
 use reqwest::{
     Client, Proxy,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -103,7 +105,7 @@ fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
 }
 
 /// TLS 1.2 and 1.3, verified against the built-in roots and those of the file; no key log.
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
+pub(super) fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca_file {
         let pem = read(path)?;
@@ -121,15 +123,25 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
 
 fn forward_proxy(url: &reqwest::Url, auth: Option<&Path>) -> Result<Proxy, TransportError> {
     let proxy = Proxy::all(url.clone()).map_err(|_may_name_the_proxy| TransportError::Client)?;
-    let Some(path) = auth else {
+    let Some(auth) = proxy_auth(auth)? else {
         return Ok(proxy);
     };
+    let mut value = HeaderValue::from_str(&auth).map_err(|_| TransportError::Client)?;
+    value.set_sensitive(true);
+    Ok(proxy.custom_http_auth(value))
+}
+
+/// Reads `user:password` and makes the value of `Proxy-Authorization` of it.
+pub(super) fn proxy_auth(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, TransportError> {
+    let Some(path) = file else {
+        return Ok(None);
+    };
     let line = read(path)?;
-    let (user, password) = std::str::from_utf8(&line)
-        .ok()
-        .and_then(|line| line.trim_end_matches(['\r', '\n']).split_once(':'))
-        .ok_or_else(|| TransportError::ProxyAuth(path.to_owned()))?;
-    Ok(proxy.basic_auth(user, password))
+    let line = line.trim_ascii_end();
+    if !line.contains(&b':') || line.iter().any(u8::is_ascii_control) {
+        return Err(TransportError::ProxyAuth(path.to_owned()));
+    }
+    Ok(Some(Zeroizing::new(format!("Basic {}", STANDARD.encode(line)))))
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TransportError> {
@@ -145,10 +157,16 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TransportError> {
 #[error("name look-up failed")]
 struct NameLookup;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a look-up finds.
+pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
+
 /// Asks the system for addresses, one look-up at a time.
 ///
 /// A look-up cannot be cancelled: one that hangs would pile up threads (fault 40).
-struct Resolver {
+#[derive(Clone)]
+pub(super) struct Resolver {
     turn: Arc<Semaphore>,
 }
 
@@ -158,21 +176,25 @@ impl Default for Resolver {
     }
 }
 
+impl Resolver {
+    pub(super) async fn look_up(self, name: String) -> Result<Addresses, BoxError> {
+        let permit = self.turn.acquire_owned().await?;
+        let lookup = tokio::task::spawn_blocking(move || {
+            let _held_until_it_ends = permit;
+            (name, 0).to_socket_addrs()
+        });
+        let addresses: Vec<_> = lookup.await?.map_err(|_| NameLookup)?.collect();
+        if addresses.is_empty() {
+            return Err(NameLookup.into());
+        }
+        Ok(addresses.into_iter())
+    }
+}
+
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let turn = Arc::clone(&self.turn);
-        Box::pin(async move {
-            let permit = turn.acquire_owned().await?;
-            let lookup = tokio::task::spawn_blocking(move || {
-                let _held_until_it_ends = permit;
-                (name.as_str(), 0).to_socket_addrs()
-            });
-            let addresses: Vec<_> = lookup.await?.map_err(|_| NameLookup)?.collect();
-            if addresses.is_empty() {
-                return Err(NameLookup.into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+        let lookup = self.clone().look_up(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(lookup.await?) as Addrs) })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Shapes are those of Okta Privileged Access, `POST /v1/teams/{team}/service_token` and its
 //! neighbours. Structs only: a map would let a duplicate field pass (fault 11).
 
+use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 
 /// Asks for a token: the body of `POST service_token`.
@@ -35,4 +36,12 @@ pub struct ErrorBody {
     /// The kind, as `authentication_error`.
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+/// Tells whether a body is announced as `application/json`, in any case, with any parameters.
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }

@@ -11,6 +11,11 @@ pub fn harden() {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     rustix::thread::set_no_new_privs(true).ok();
     restrict_new_files();
+    std::panic::set_hook(Box::new(|panic| {
+        // The payload may quote a secret; the place cannot (fault 228).
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a task has panicked");
+    }));
 }
 
 /// Makes new files ours alone; call it while there is one thread.

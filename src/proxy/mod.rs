@@ -1,9 +1,165 @@
 //! Okta's own paths: existing clients work by changing one URL.
 //!
-//! Pure: [`path`], [`rules`], [`replay`], [`headers`], [`link`].
+//! Pure: [`path`], [`rules`], [`replay`], [`headers`], [`link`]. [`Proxy`] judges a call and
+//! answers the mint itself; `forward` sends the others on.
 
+mod body;
+mod forward;
 pub mod headers;
 pub mod link;
+pub mod local_token;
+mod mint;
 pub mod path;
+pub mod refusal;
 pub mod replay;
 pub mod rules;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Request, Response, header};
+use hyper::body::Incoming;
+
+use self::{
+    body::ReplayMemory,
+    forward::Call,
+    path::{Path, PathError},
+    refusal::Refusal,
+    rules::Rules,
+};
+use crate::{
+    config::model,
+    okta::forwarder::{Forwarder, Streamed},
+    process::{clock::Clock, secret::Secret},
+    token::handle::Handle,
+};
+
+/// The body of an answer.
+pub type Download = Streamed;
+
+/// Serves Okta's paths on one listener.
+pub struct Proxy {
+    upstreams: Vec<Upstream>,
+    rules: Rules,
+    memory: ReplayMemory,
+    idle: Duration,
+    local: Arc<Secret>,
+    clock: Arc<dyn Clock>,
+}
+
+/// One team that calls can be forwarded to.
+#[derive(Clone)]
+pub struct Upstream {
+    /// The team as the configuration has it; compares without case.
+    pub team_name: String,
+    /// Gives its tokens.
+    pub handle: Handle,
+    /// Carries its calls.
+    pub forwarder: Arc<Forwarder>,
+}
+
+/// Holds an answer and what is to be counted.
+pub struct Answered {
+    /// The answer.
+    pub response: Response<Download>,
+    /// Status of the issuer's first answer, if it was asked.
+    pub upstream: Option<u16>,
+    /// Status of its answer to the second try.
+    pub replay: Option<u16>,
+}
+
+impl Proxy {
+    /// Makes the proxy of a listener; clients get the `local` token.
+    #[must_use]
+    pub fn new(
+        settings: &model::Proxy,
+        upstreams: Vec<Upstream>,
+        local: Arc<Secret>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            upstreams,
+            rules: settings.allow.clone(),
+            memory: ReplayMemory::new(settings.replay_body_limit, settings.replay_memory),
+            idle: settings.idle_timeout,
+            local,
+            clock,
+        }
+    }
+
+    /// Answers a call, here or from the issuer.
+    pub async fn answer(&self, request: Request<Incoming>) -> Answered {
+        match self.judge(&request) {
+            Err(refusal) => Answered::local(refusal.into_response()),
+            Ok((path, _)) if path.is_service_token() => {
+                let mint = mint::answer(request, &path.team, &self.local, self.clock.wall()).await;
+                Answered::local(mint.unwrap_or_else(Refusal::into_response))
+            }
+            Ok((path, upstream)) => {
+                let call = Call {
+                    own: own_origin(request.headers()),
+                    path,
+                    upstream,
+                    memory: &self.memory,
+                    idle: self.idle,
+                    clock: &*self.clock,
+                };
+                call.forward(request).await
+            }
+        }
+    }
+
+    /// Says whether a call may pass, and to whom; the mint needs no local token and no rule.
+    fn judge(&self, request: &Request<Incoming>) -> Result<(Path, &Upstream), Refusal> {
+        let path = Path::parse(request.uri().path()).map_err(|error| match error {
+            PathError::Elsewhere => Refusal::NotFound,
+            PathError::Unclean => Refusal::BadRequest,
+        })?;
+        let upstream = self.upstream(&path.team).ok_or(Refusal::NotFound)?;
+        if path.is_service_token() {
+            let is_post = request.method() == Method::POST;
+            return if is_post { Ok((path, upstream)) } else { Err(Refusal::Method) };
+        }
+        if !self.is_ours(request.headers()) {
+            return Err(Refusal::Unauthorized);
+        }
+        if !FORWARDED.contains(request.method()) {
+            return Err(Refusal::Method);
+        }
+        if !self.rules.allow(request.method().as_str(), &path) {
+            return Err(Refusal::Forbidden);
+        }
+        Ok((path, upstream))
+    }
+
+    fn upstream(&self, team: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.team_name.eq_ignore_ascii_case(team))
+    }
+
+    /// Exactly one `Authorization` with the local token, compared in constant time (fault 145).
+    fn is_ours(&self, headers: &HeaderMap) -> bool {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return false;
+        };
+        let scheme = value.as_bytes().split_at_checked("Bearer ".len());
+        scheme.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case(b"Bearer ") && self.local.matches(token)
+        })
+    }
+}
+
+/// The methods that are forwarded.
+const FORWARDED: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+
+impl Answered {
+    fn local(response: Response<Download>) -> Self {
+        Self { response, upstream: None, replay: None }
+    }
+}
+
+/// The listener's origin as the client named it; the guard has seen that it may.
+fn own_origin(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    format!("http://{}", host.unwrap_or("localhost"))
+}

@@ -4,6 +4,8 @@
 //! number of them, but neither for `keys` nor `service_token`, which a rule has to spell
 //! (section 5): whoever may rotate keys could take the service user over.
 
+use std::str::FromStr;
+
 use super::path::Path;
 
 /// What no wildcard stands for.
@@ -15,8 +17,11 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules(Vec<Rule>);
 
+/// Lets some calls pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rule {
+pub struct Rule {
+    /// As it was written.
+    text: String,
     /// `None` for any.
     method: Option<&'static str>,
     pattern: Vec<Part>,
@@ -49,22 +54,15 @@ pub enum RuleError {
 impl Default for Rules {
     /// All but `service_token` and any `…/keys`.
     fn default() -> Self {
-        Self(vec![Rule { method: None, pattern: vec![Part::Rest] }])
+        Self(vec![Rule { text: "* /**".to_owned(), method: None, pattern: vec![Part::Rest] }])
     }
 }
 
 impl Rules {
-    /// Reads rules as the configuration has them.
-    ///
-    /// # Errors
-    ///
-    /// Returns the index of the first wrong rule, and what is wrong with it.
-    pub fn parse<S: AsRef<str>>(rules: &[S]) -> Result<Self, (usize, RuleError)> {
-        let parsed = rules
-            .iter()
-            .enumerate()
-            .map(|(index, rule)| Rule::parse(rule.as_ref()).map_err(|error| (index, error)));
-        parsed.collect::<Result<_, _>>().map(Self)
+    /// Lets pass what one of these rules lets pass.
+    #[must_use]
+    pub const fn new(rules: Vec<Rule>) -> Self {
+        Self(rules)
     }
 
     /// Tells whether a call may be forwarded.
@@ -78,7 +76,18 @@ impl Rules {
 }
 
 impl Rule {
-    fn parse(rule: &str) -> Result<Self, RuleError> {
+    /// Tells the rule as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(rule: &str) -> Result<Self, RuleError> {
+        let text = rule.to_owned();
         let (method, pattern) = rule.trim().split_once(' ').ok_or(RuleError::Method)?;
         let method = match method {
             "*" => None,
@@ -90,7 +99,7 @@ impl Rule {
         if before_end.contains(&Part::Rest) {
             return Err(RuleError::Rest);
         }
-        Ok(Self { method, pattern: parts })
+        Ok(Self { text, method, pattern: parts })
     }
 }
 
@@ -162,13 +171,8 @@ mod tests {
 
     #[test]
     fn rules_narrow() {
-        let rules = Rules::parse(&[
-            "GET /**",
-            "* /projects/*",
-            "PUT /service_users/*/keys",
-            "DELETE /a/b/**",
-        ])
-        .expect("valid");
+        let rules = ["GET /**", "* /projects/*", "PUT /service_users/*/keys", "DELETE /a/b/**"];
+        let rules = Rules::new(rules.map(|rule| rule.parse().expect("valid")).into());
         let table = [
             ("GET", "/service_users", true),
             ("GET", "/a/b/c", true),
@@ -190,7 +194,7 @@ mod tests {
         for (method, below, expected) in table {
             assert_eq!(allows(&rules, method, below), expected, "{method} {below}");
         }
-        assert!(!allows(&Rules::parse::<&str>(&[]).expect("valid"), "GET", "/x"));
+        assert!(!allows(&Rules::new(Vec::new()), "GET", "/x"));
     }
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
             ("GET /***", RuleError::Mixed),
         ];
         for (rule, expected) in table {
-            assert_eq!(Rules::parse(&["GET /x", rule]), Err((1, expected)), "{rule}");
+            assert_eq!(rule.parse::<Rule>(), Err(expected), "{rule}");
         }
     }
 }

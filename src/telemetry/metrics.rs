@@ -34,6 +34,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_duration: HistogramVec,
     denied: IntCounterVec,
+    upstream: IntCounterVec,
+    replays: IntCounterVec,
     connections: IntGaugeVec,
     config_reloads: IntCounterVec,
     config_reloaded: Gauge,
@@ -90,6 +92,16 @@ impl Metrics {
                 "requests_denied_total",
                 "Refusals by reason.",
                 &["listener", "reason"],
+            ),
+            upstream: new.plain_counters(
+                "proxy_upstream_requests_total",
+                "Forwarded calls by the issuer's answer.",
+                &["listener", "code"],
+            ),
+            replays: new.plain_counters(
+                "proxy_replays_total",
+                "Calls sent again with a new token, by the issuer's second answer.",
+                &["listener", "code"],
             ),
             connections: new.connections(),
             config_reloads: new.plain_counters("config_reloads_total", "Reloads.", &["result"]),
@@ -157,16 +169,17 @@ impl Metrics {
             connections: self.connections.with_label_values(&[name]),
             endpoints: E::ALL.iter().map(|endpoint| self.endpoint(name, *endpoint)).collect(),
             denied: denied.collect(),
+            upstream: PerCode::new(&self.upstream, &[name]),
+            replays: PerCode::new(&self.replays, &[name]),
             endpoint: PhantomData,
         }
     }
 
     fn endpoint<E: Endpoint>(&self, listener: &str, endpoint: E) -> EndpointMetrics {
+        let labels = [listener, endpoint.label()];
         EndpointMetrics {
-            requests: self.requests.clone(),
-            labels: [listener.to_owned(), endpoint.label().to_owned()],
-            codes: CODES.map(|_| OnceLock::new()),
-            duration: self.request_duration.with_label_values(&[listener, endpoint.label()]),
+            requests: PerCode::new(&self.requests, &labels),
+            duration: self.request_duration.with_label_values(&labels),
         }
     }
 
@@ -288,17 +301,53 @@ pub struct ListenerMetrics<E> {
     pub connections: IntGauge,
     endpoints: Box<[EndpointMetrics]>,
     denied: Box<[(&'static str, IntCounter)]>,
+    upstream: PerCode,
+    replays: PerCode,
     endpoint: PhantomData<E>,
 }
 
 struct EndpointMetrics {
-    requests: IntCounterVec,
-    labels: [String; 2],
-    codes: [OnceLock<IntCounter>; CODES.len()],
+    requests: PerCode,
     duration: Histogram,
 }
 
-/// Every status that a listener of ours can answer with.
+/// Counters of one family that differ in the status code, found without a look-up.
+struct PerCode {
+    family: IntCounterVec,
+    /// The labels before the code.
+    labels: Vec<String>,
+    usual: [OnceLock<IntCounter>; CODES.len()],
+}
+
+impl PerCode {
+    fn new(family: &IntCounterVec, labels: &[&str]) -> Self {
+        Self {
+            family: family.clone(),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            usual: CODES.map(|_| OnceLock::new()),
+        }
+    }
+
+    fn count(&self, code: u16) {
+        let usual = self.usual.iter().zip(CODES).find(|(_, (known, _))| *known == code);
+        match usual {
+            Some((cell, (_, label))) => cell.get_or_init(|| self.counter(label)).inc(),
+            // What an issuer answers besides: some hundred codes at the most (fault 192).
+            None => self.counter(&code.to_string()).inc(),
+        }
+    }
+
+    fn counter(&self, code: &str) -> IntCounter {
+        let labels: Vec<_> = self.labels.iter().map(String::as_str).chain([code]).collect();
+        self.family.with_label_values(&labels)
+    }
+
+    fn total(&self) -> u64 {
+        self.usual.iter().filter_map(OnceLock::get).map(IntCounter::get).sum()
+    }
+}
+
+/// The statuses that a listener of ours answers with.
 const CODES: [(u16, &str); 18] = [
     (200, "200"),
     (204, "204"),
@@ -327,21 +376,23 @@ impl<E: Endpoint> ListenerMetrics<E> {
             return;
         };
         metrics.duration.observe(took.as_secs_f64());
-        let cells = metrics.codes.iter().zip(CODES);
-        let Some((cell, (_, label))) = cells.into_iter().find(|(_, (known, _))| *known == code)
-        else {
-            return;
-        };
-        let [listener, endpoint] = &metrics.labels;
-        let counter = || metrics.requests.with_label_values(&[listener, endpoint, label]);
-        cell.get_or_init(counter).inc();
+        metrics.requests.count(code);
+    }
+
+    /// Counts a forwarded call by the issuer's answer.
+    pub fn count_upstream(&self, code: u16) {
+        self.upstream.count(code);
+    }
+
+    /// Counts a call that was sent again by the issuer's second answer.
+    pub fn count_replay(&self, code: u16) {
+        self.replays.count(code);
     }
 
     /// Tells how many requests have been answered.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        let cells = self.endpoints.iter().flat_map(|endpoint| &endpoint.codes);
-        cells.filter_map(OnceLock::get).map(IntCounter::get).sum()
+        self.endpoints.iter().map(|endpoint| endpoint.requests.total()).sum()
     }
 
     /// Tells how many requests have been refused.

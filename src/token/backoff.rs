@@ -80,7 +80,7 @@ impl Backoff {
     fn refuse(&mut self, retry_after: Option<Duration>, chance: f64) -> Duration {
         let rest = doubled(REFUSED_MIN, self.refusals).min(REFUSED_MAX);
         self.refusals = self.refusals.saturating_add(1);
-        rest.max(clamped(retry_after)).mul_f64(1.0 + REFUSED_SPREAD * chance)
+        rest.max(clamped(retry_after)).mul_f64(1.0 + REFUSED_SPREAD * chance).min(REFUSED_MAX)
     }
 }
 
@@ -165,6 +165,7 @@ mod tests {
     fn a_refusal_rests_30_s_doubling_to_15_min() {
         assert_eq!(rests(7, OUTSIDE, 0, 0.0), [30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0]);
         assert_eq!(rests(1, OUTSIDE, 0, 1.0), [37.5]);
+        assert_eq!(rests(6, OUTSIDE, 0, 1.0).last(), Some(&900.0), "never longer");
     }
 
     // fault 23, 24

@@ -128,6 +128,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
     fn hear(&mut self, command: Command) {
         match command {
             Command::Reject(serial, reply) => self.step(Event::Rejected(serial), Some(reply)),
+            Command::Witness(serial, reply) => self.step(Event::Witnessed(serial), Some(reply)),
             Command::Want(life, reply) => self.step(Event::Wanted(life), Some(reply)),
             Command::Ask(reply) => {
                 self.keys.look_again();
@@ -202,7 +203,8 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         );
         self.desk.state.key_id = Some(key.id().to_owned());
         self.desk.state.key_since = self.desk.shared.clock.wall();
-        let lease = self.desk.shared.last().map(|published| published.lease());
+        let last = self.desk.shared.last();
+        let lease = last.as_ref().map(|published| published.lease());
         self.engine = Some(Engine {
             policy: Policy::new(self.settings, lease),
             current: key,
@@ -211,7 +213,11 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             probe: None,
             alarm: None,
         });
-        self.step(Event::Wake, None);
+        // An earlier broker may have been told of a lapse, and nobody tells it twice.
+        let (tick, wall) = (self.desk.now(), self.desk.shared.clock.wall());
+        let lapsed = last.filter(|published| !published.is_valid(tick, wall));
+        let event = lapsed.map_or(Event::Wake, |published| Event::Lapsed(published.serial()));
+        self.step(event, None);
     }
 
     fn landed(&mut self, outcome: Outcome) {

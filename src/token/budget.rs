@@ -92,6 +92,16 @@ mod tests {
     }
 
     #[test]
+    fn the_interval_shrinks_by_a_second_one_before_it_is_forgotten() {
+        let mut budget = RejectBudget::default();
+        storm(&mut budget, 0..2); // an interval of 2 s from 1 s on
+        budget.report(at(4));
+        assert_eq!(budget.free_at(), at(2));
+        budget.report(at(6));
+        assert_eq!(budget.free_at(), at(1));
+    }
+
+    #[test]
     fn a_long_silence_is_forgotten_in_few_steps() {
         let mut budget = RejectBudget::default();
         storm(&mut budget, 0..10_000);

@@ -44,6 +44,7 @@ pub(super) struct Shared {
 /// Asks something of a broker.
 pub(super) enum Command {
     Reject(Serial, oneshot::Sender<Heard>),
+    Witness(Serial, oneshot::Sender<Heard>),
     Want(Duration, oneshot::Sender<Heard>),
     Ask(oneshot::Sender<Heard>),
     Lapsed(Serial),
@@ -181,10 +182,12 @@ impl Handle {
         }
     }
 
-    /// Waits until another token than `seen` is current; for ever if none comes.
+    /// Waits until a newer token than `seen` is current; for ever if none comes.
+    ///
+    /// Newer, not other: who has read a token before the word of it went out is not woken by that.
     pub async fn changed_from(&self, seen: Serial) {
         let mut serial = self.shared.serial.subscribe();
-        if serial.wait_for(|serial| *serial != seen).await.is_err() {
+        if serial.wait_for(|serial| *serial > seen).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -213,7 +216,8 @@ impl Handle {
     }
 
     async fn judge(&self, claim: Claim<'_>) -> Rejection {
-        let Some((current, _)) = self.current() else {
+        // Who reports a token when there is none needs one as much as anybody.
+        let Some((current, _)) = self.with_life(Duration::ZERO).await else {
             return Rejection::NoToken;
         };
         if claim.id() != current.token_id() {
@@ -227,6 +231,24 @@ impl Handle {
             (None, Heard::Throttled(wait)) => Rejection::Throttled(wait),
             (None, Heard::Served | Heard::Nothing) => Rejection::Failed,
         }
+    }
+
+    /// Takes the word of our own proxy that the issuer refused a token; gives a newer one.
+    pub async fn witness(&self, refused: Serial) -> Option<Arc<Published>> {
+        let newer = || self.current().map(|(token, _)| token).filter(|t| t.serial() > refused);
+        if let Some(newer) = newer() {
+            self.shared.metrics.count_rejection("stale");
+            return Some(newer);
+        }
+        let heard = self.ask(|reply| Command::Witness(refused, reply)).await;
+        let newer = newer();
+        let outcome = match (&newer, heard) {
+            (Some(_), _) => "refreshed",
+            (None, Heard::Throttled(_)) => "throttled",
+            (None, Heard::Served | Heard::Nothing) => "failed",
+        };
+        self.shared.metrics.count_rejection(outcome);
+        newer
     }
 
     fn is_known(&self, claim: Claim<'_>) -> bool {

@@ -88,6 +88,8 @@ pub enum Event {
     Wake,
     /// A client says that the upstream refused this token.
     Rejected(Serial),
+    /// The issuer was seen to refuse this token as invalid.
+    Witnessed(Serial),
     /// The issuer was asked about a reported token.
     Probed {
         /// The token that was tried.
@@ -184,6 +186,15 @@ pub struct Step {
     pub wake_at: Option<Tick>,
 }
 
+/// How we know that a token was refused.
+#[derive(Clone, Copy, Debug)]
+enum Evidence {
+    /// A client says so.
+    Claim,
+    /// We forwarded the call that was refused; no probe could tell more.
+    Seen,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     attempt: Attempt,
@@ -204,6 +215,8 @@ struct Prompt {
 pub struct Policy {
     settings: RefreshSettings,
     lease: Option<Lease>,
+    /// The lease that another clock has found over.
+    lapsed: Option<Serial>,
     flight: Option<Flight>,
     attempts: u64,
     /// When the current key mints by itself.
@@ -227,6 +240,7 @@ impl Policy {
         Self {
             settings,
             lease,
+            lapsed: None,
             flight: None,
             attempts: 0,
             refresh_at: Tick::default(),
@@ -274,7 +288,12 @@ impl Policy {
     fn take(&mut self, now: Tick, event: Event, chance: f64, step: &mut Step) {
         match event {
             Event::Wake => {}
-            Event::Rejected(serial) => step.verdict = Some(self.rejected(now, serial, step)),
+            Event::Rejected(serial) => {
+                step.verdict = Some(self.rejected(now, serial, Evidence::Claim, step));
+            }
+            Event::Witnessed(serial) => {
+                step.verdict = Some(self.rejected(now, serial, Evidence::Seen, step));
+            }
             Event::Probed { serial, refused } => self.probed(now, serial, refused, step),
             Event::KeyChanged => self.key_changed(now, step),
             Event::KeyReverted => self.key_reverted(step),
@@ -295,7 +314,13 @@ impl Policy {
     }
 
     /// Law 10: a report about another token changes nothing.
-    fn rejected(&mut self, now: Tick, serial: Serial, step: &mut Step) -> Verdict {
+    fn rejected(
+        &mut self,
+        now: Tick,
+        serial: Serial,
+        evidence: Evidence,
+        step: &mut Step,
+    ) -> Verdict {
         let Some(lease) = self.lease.filter(|lease| lease.serial == serial) else {
             return Verdict::Stale;
         };
@@ -312,13 +337,18 @@ impl Policy {
             self.prompt = Some(Prompt { due, trigger: Trigger::Rejected });
             return Verdict::Wait;
         }
-        if due == now && self.probe_spaced_until <= now {
-            self.probe_spaced_until = now + PROBE_INTERVAL;
-            self.probe = Some(serial);
-            step.probe = self.probe;
-            return Verdict::Wait;
+        if due > now || self.probe_spaced_until > now {
+            return Verdict::Throttled(self.spent_for(now, due));
         }
-        Verdict::Throttled(self.spent_for(now))
+        self.probe_spaced_until = now + PROBE_INTERVAL;
+        match evidence {
+            Evidence::Claim => {
+                self.probe = Some(serial);
+                step.probe = self.probe;
+            }
+            Evidence::Seen => self.prompt = Some(Prompt { due, trigger: Trigger::Rejected }),
+        }
+        Verdict::Wait
     }
 
     fn probed(&mut self, now: Tick, serial: Serial, refused: bool, step: &mut Step) {
@@ -329,7 +359,7 @@ impl Policy {
         if refused && is_current && !self.is_minting_with_current() {
             self.prompt = self.prompt.or(Some(Prompt { due: now, trigger: Trigger::Rejected }));
         } else if !self.is_busy() {
-            step.release = Some(Release::Throttled(self.spent_for(now)));
+            step.release = Some(Release::Throttled(self.spent_for(now, now)));
         }
     }
 
@@ -348,7 +378,7 @@ impl Policy {
     }
 
     fn wanted(&mut self, now: Tick, min_ttl: Duration) -> Verdict {
-        if let Some(lease) = self.lease {
+        if let Some(lease) = self.valid(now) {
             let enough = lease.remaining(now) >= min_ttl
                 || lease.lifetime() <= min_ttl
                 || now.since(lease.issued) < lease.lifetime() / WANTED_PART;
@@ -385,6 +415,7 @@ impl Policy {
 
     fn lapsed(&mut self, now: Tick, serial: Serial) {
         if self.lease.is_some_and(|lease| lease.serial == serial) {
+            self.lapsed = Some(serial);
             self.refresh_at = self.refresh_at.min(now);
         }
     }
@@ -418,16 +449,13 @@ impl Policy {
     /// The token at hand, if it outlives the new one and nobody doubts it (law 4, fault 2).
     fn better_than(&self, lease: &Lease, flight: Flight, now: Tick) -> Option<Lease> {
         let unprompted = matches!(flight.trigger, Trigger::Scheduled | Trigger::MinTtl);
-        self.lease
-            .filter(|held| unprompted && held.is_valid(now))
-            .filter(|held| held.expires > lease.expires + SHORTER)
+        self.valid(now).filter(|held| unprompted && held.expires > lease.expires + SHORTER)
     }
 
     fn publish(&mut self, flight: Flight, lease: Lease, chance: f64, step: &mut Step) {
         if flight.key == Key::Candidate {
             self.candidate = None;
         }
-        self.current = Backoff::default();
         self.prompt = None;
         self.refresh_at = self.refresh_point(&lease, chance);
         self.lease = Some(lease);
@@ -440,7 +468,7 @@ impl Policy {
     }
 
     fn failed(&mut self, now: Tick, flight: Flight, failure: Failure, chance: f64) {
-        let left = self.lease.map_or(Duration::ZERO, |lease| lease.remaining(now));
+        let left = self.valid(now).map_or(Duration::ZERO, |lease| lease.remaining(now));
         let backoff = match flight.key {
             Key::Current => &mut self.current,
             Key::Candidate => self.candidate.get_or_insert_default(),
@@ -507,6 +535,11 @@ impl Policy {
         }
     }
 
+    /// The lease at hand, if it can be served as far as any clock is known to say.
+    fn valid(&self, now: Tick) -> Option<Lease> {
+        self.lease.filter(|lease| lease.is_valid(now) && self.lapsed != Some(lease.serial))
+    }
+
     /// Whether anything is under way that those who wait can hope for.
     fn is_busy(&self) -> bool {
         self.flight.is_some() || self.prompt.is_some() || self.probe.is_some()
@@ -516,8 +549,9 @@ impl Policy {
         self.flight.is_some_and(|flight| flight.key == Key::Current)
     }
 
-    fn spent_for(&self, now: Tick) -> Duration {
-        self.budget.free_at().min(self.probe_spaced_until.max(now)).since(now)
+    /// How long it is until a report can bring a mint, or a probe of a token that is old enough.
+    fn spent_for(&self, now: Tick, old_enough: Tick) -> Duration {
+        self.budget.free_at().min(self.probe_spaced_until.max(old_enough)).since(now)
     }
 }
 

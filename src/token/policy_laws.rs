@@ -12,6 +12,7 @@ enum Act {
     Pass(u64),
     PassToWake,
     Report { stale: bool },
+    Witness,
     Probed { refused: bool },
     NewKey,
     OldKey,
@@ -30,6 +31,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (0_u64..10_000_000).prop_map(Act::Pass),
         6 => Just(Act::PassToWake),
         4 => any::<bool>().prop_map(|stale| Act::Report { stale }),
+        2 => Just(Act::Witness),
         2 => any::<bool>().prop_map(|refused| Act::Probed { refused }),
         1 => Just(Act::NewKey),
         1 => Just(Act::OldKey),
@@ -97,6 +99,7 @@ impl World {
         match act {
             Act::Pass(_) | Act::PassToWake => Event::Wake,
             Act::Report { stale } => Event::Rejected(if stale { serial.next() } else { serial }),
+            Act::Witness => Event::Witnessed(serial),
             Act::Probed { refused } => {
                 Event::Probed { serial: self.probe.unwrap_or(Serial::NONE), refused }
             }
@@ -373,6 +376,9 @@ fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
     assert_eq!(storm(1, 2_999, false), 0, "a token younger than 3 s is not doubted");
     assert_eq!(storm(1, 4_000, false), 1);
     assert_eq!(storm(10, 600_000, false), 10);
+    // Mints at 3 s, 6 s, 9 s and, of an interval of 4 s, at its very end.
+    assert_eq!(storm(1_000, 12_999, false), 3);
+    assert_eq!(storm(1_000, 13_000, false), 4);
 }
 
 // fault 27, 175
@@ -380,6 +386,22 @@ fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
 fn tokens_that_the_issuer_refuses_again_and_again_cost_a_mint_each_5_s() {
     let mints = storm(10, 600_000, true);
     assert!((100..=130).contains(&mints), "{mints}");
+}
+
+#[test]
+fn the_refresh_is_drawn_around_its_point_and_within_the_life() {
+    let point = |at, jitter, chance| {
+        let settings = RefreshSettings { at, jitter, ..RefreshSettings::default() };
+        let mut world = World::new(settings);
+        world.play(Act::Pass(0), chance);
+        let next = world.play(Act::Grant(1_000_000), chance).wake_at;
+        next.expect("at rest").since(world.now)
+    };
+    assert_eq!(point(0.5, 0.125, 0.0), ms(375_000));
+    assert_eq!(point(0.5, 0.125, 1.0), ms(625_000));
+    assert_eq!(point(0.9, 0.5, 1.0), ms(1_000_000));
+    // Not before the life begins; then min_interval has its say.
+    assert_eq!(point(0.1, 0.5, 0.0), ms(1_000));
 }
 
 // fault 2
@@ -396,4 +418,22 @@ fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
     }
     assert!((5..=10).contains(&mints), "{mints}");
     assert!(world.now < Tick::from_boot(Duration::from_secs(1_003_600)));
+}
+
+// fault 27, 175
+#[test]
+fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    let mut mints = 0;
+    for _ in 0..60_000 {
+        for act in [Act::Pass(10), Act::Witness] {
+            let step = world.play(act, 0.5);
+            assert_eq!(step.probe, None);
+            mints += usize::from(step.mint.is_some_and(|m| m.trigger == Trigger::Rejected));
+        }
+        world.play(Act::Grant(3_600_000), 0.5);
+    }
+    assert!((100..=130).contains(&mints), "{mints}");
 }

@@ -3,14 +3,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{credential::check_known, local_hosts};
-use crate::config::{
-    kind::{
-        Address, BindAddress, Choice, Count, FileMode, GROUP, HostName, ListOf, Name, PathTo, Rule,
-        Size, Span, Switch, USER,
+use crate::{
+    config::{
+        kind::{
+            Address, BindAddress, Choice, Count, FileMode, GROUP, HostName, ListOf, Name, PathTo,
+            Rule, Size, Span, Switch, USER,
+        },
+        model::{Guard, Limits, Listener, Proxy, SocketFile},
+        places::Surroundings,
+        reader::Section,
     },
-    model::{Guard, Limits, Listener, SocketFile},
-    places::Surroundings,
-    reader::Section,
+    proxy::rules::Rules,
 };
 
 /// Name of the listener that there is when none is configured.
@@ -62,6 +65,8 @@ fn configured(section: &Section<'_>, known: &[String]) -> Option<Listener> {
 
 fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option<Listener> {
     let credentials = credentials(section, known);
+    let services = services(section);
+    let proxy = proxy(section);
     later(section);
     let guard = guard(section);
     let socket = socket_file(section);
@@ -71,7 +76,31 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     check_exposure(section, bind);
     check_file_keys(section, bind);
     let bind = bind.iter().flat_map(Address::binds).collect();
-    Some(Listener { bind, credentials: credentials?, guard, socket, limits, first_token_wait })
+    Some(Listener {
+        bind,
+        credentials: credentials?,
+        serves_token: services.contains(&"token"),
+        proxy: services.contains(&"proxy").then_some(proxy),
+        guard,
+        socket,
+        limits,
+        first_token_wait,
+    })
+}
+
+fn services(section: &Section<'_>) -> Vec<&'static str> {
+    const SERVICES: Choice = Choice(&["token", "auth", "proxy"]);
+    section.get("serve", &ListOf::some(SERVICES), vec!["token"])
+}
+
+fn proxy(section: &Section<'_>) -> Proxy {
+    let proxy = section.table("proxy");
+    Proxy {
+        allow: proxy.find("allow", &ListOf::some(Rule)).map_or_else(Rules::default, Rules::new),
+        replay_body_limit: proxy.get("replay_body_limit", &Size, 1 << 20),
+        replay_memory: proxy.get("replay_memory", &Size, 16 << 20),
+        idle_timeout: proxy.get("idle_timeout", &Span::WAIT, Duration::from_secs(60)),
+    }
 }
 
 /// Reads which credentials are served: by default `default`, or the only one.
@@ -96,9 +125,7 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
 
 /// Reads what no version does yet: only whether it is well formed.
 fn later(section: &Section<'_>) {
-    const SERVICES: Choice = Choice(&["token", "auth", "proxy"]);
     const CAP: Count = Count { least: 0, most: 1_000_000 };
-    section.get("serve", &ListOf::some(SERVICES), vec!["token"]);
     section.find("access_token_file", &PathTo);
     section.get("allow_non_loopback", &Switch, false);
     section.get("max_connections_per_uid", &CAP, 0);
@@ -108,11 +135,6 @@ fn later(section: &Section<'_>) {
         tls.need("cert_file", &PathTo, "name the certificate's PEM file");
         tls.need("key_file", &PathTo, "name the PEM file of the certificate's key");
     }
-    let proxy = section.table("proxy");
-    proxy.find("allow", &ListOf::some(Rule));
-    proxy.get("replay_body_limit", &Size, 1 << 20);
-    proxy.get("replay_memory", &Size, 16 << 20);
-    proxy.get("idle_timeout", &Span::WAIT, Duration::from_secs(60));
 }
 
 fn guard(section: &Section<'_>) -> Guard {

@@ -3,7 +3,10 @@
 use tracing_subscriber::EnvFilter;
 
 use super::{Kind, quoted, text};
-use crate::config::{finding::Complaint, reader::is_name, tree::Node};
+use crate::{
+    config::{finding::Complaint, reader::is_name, tree::Node},
+    proxy::rules,
+};
 
 /// Reads one of a few words.
 pub(in crate::config) struct Choice(pub(in crate::config) &'static [&'static str]);
@@ -122,23 +125,15 @@ impl Kind for Filter {
 pub(in crate::config) struct Rule;
 
 impl Kind for Rule {
-    type Value = String;
+    type Value = rules::Rule;
 
-    fn read(&self, node: &Node) -> Result<String, Complaint> {
-        const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    fn read(&self, node: &Node) -> Result<rules::Rule, Complaint> {
         let remedy = "write a method and a path below the team, as \"GET /**\"";
         let rule = text(node, "a rule", remedy)?;
-        let parts = rule.split_once(' ');
-        let sound = parts.is_some_and(|(method, path)| {
-            METHODS.contains(&method) && path.starts_with('/') && !path.contains(' ')
-        });
-        match sound {
-            true => Ok(rule.to_owned()),
-            false => Err(Complaint::new("is not a rule", remedy)),
-        }
+        rule.parse().map_err(|error: rules::RuleError| Complaint::new(error.to_string(), remedy))
     }
 
-    fn show(&self, value: &String) -> String {
-        quoted(value)
+    fn show(&self, value: &rules::Rule) -> String {
+        quoted(value.as_str())
     }
 }

@@ -159,7 +159,6 @@ fn later_features_are_refused_by_name_once() {
             "serve = [\"token\", \"auth\"]",
             "`listeners.a.serve` with `auth` is not part",
         ),
-        ("listeners.a", "serve = [\"proxy\"]", "`listeners.a.serve` with `proxy` is not part"),
         (
             "listeners.a",
             "access_token_file = \"/t\"",
@@ -185,7 +184,6 @@ fn later_features_are_refused_by_name_once() {
             "max_requests_per_second_per_uid = 1",
             "max_requests_per_second_per_uid` is not",
         ),
-        ("listeners.a", "proxy.allow = [\"GET /**\"]", "`listeners.a.proxy` is not part"),
         ("sinks.a", "path = \"/t\"\nmode = \"0600\"", "`sinks.a` is not part of this version yet"),
         ("state", "cache_token = true", "`state.cache_token` is not part"),
         ("process", "sandbox = \"require\"", "`process.sandbox` with `require` is not part"),

@@ -44,7 +44,7 @@ fn wrong_types_and_missing_keys_name_key_and_line() {
             "names a credential that is not configured; write one of default",
         ),
         ("listeners.a", "tls = { cert_file = \"/c\" }", "`listeners.a.tls.key_file` is missing"),
-        ("listeners.a.proxy", "allow = [\"FETCH /x\"]", "is not a rule"),
+        ("listeners.a.proxy", "allow = [\"FETCH /x\"]", "begins with none of GET"),
         ("listeners.a.proxy", "replay_body_limit = 5", "is a whole number where a size belongs"),
         ("log", "level = \"\"", "`log.level` is empty"),
         ("log", "level = \"inof\"", "`log.level` is neither a level nor a filter"),

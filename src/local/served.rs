@@ -1,0 +1,54 @@
+//! What one listener serves, as its configuration and the credentials of the moment have it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    credentials::{Credentials, Member},
+    problem::{Kind, Problem},
+};
+use crate::{
+    config::model::Listener,
+    process::{clock::Clock, secret::Secret},
+    proxy::Proxy,
+    token::handle::Handle,
+};
+
+/// What a listener serves; replaced as a whole on a reload.
+pub(super) struct Served {
+    /// The listener's credentials, its default first; never empty.
+    credentials: Vec<Handle>,
+    pub(super) serves_token: bool,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) first_token_wait: Duration,
+}
+
+impl Served {
+    pub(super) fn new(
+        listener: &Listener,
+        local: Option<Arc<Secret>>,
+        everybody: &Credentials,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let names = listener.credentials.iter();
+        let members: Vec<_> = names.filter_map(|name| everybody.find(name)).collect();
+        let proxy = listener.proxy.as_ref().zip(local).map(|(settings, local)| {
+            let upstreams = members.iter().map(Member::upstream).collect();
+            Proxy::new(settings, upstreams, local, Arc::clone(clock))
+        });
+        Self {
+            credentials: members.into_iter().map(|member| member.handle).collect(),
+            serves_token: listener.serves_token,
+            proxy,
+            first_token_wait: listener.first_token_wait,
+        }
+    }
+
+    /// Finds the credential that a request names, or the listener's default.
+    pub(super) fn credential(&self, name: Option<&str>) -> Result<&Handle, Problem> {
+        let found = match name {
+            None => self.credentials.first(),
+            Some(name) => self.credentials.iter().find(|handle| handle.name() == name),
+        };
+        found.ok_or_else(|| Kind::NotFound.because("this listener has no such credential"))
+    }
+}

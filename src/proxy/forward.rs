@@ -1,0 +1,187 @@
+//! One forwarded call: the real token put in, one replay after a 401, streams both ways.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response};
+use http_body_util::{BodyExt, Collected, Full, Limited};
+use hyper::body::Incoming;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use zeroize::Zeroizing;
+
+use super::{
+    Answered, Download, Upstream,
+    body::{self, BodyError, Held, ReplayMemory},
+    headers,
+    path::Path,
+    refusal::Refusal,
+    replay,
+};
+use crate::{
+    okta::{
+        classify,
+        forwarder::{ForwardError, Streamed},
+    },
+    process::clock::Clock,
+    token::published::Published,
+};
+
+/// Longest wait for a token (section 7).
+const TOKEN_WAIT: Duration = Duration::from_secs(5);
+/// Most of a 401's body that is read to learn its type.
+const LARGEST_401: usize = 64 * 1024;
+
+/// What one call is forwarded by.
+pub(super) struct Call<'a> {
+    /// The listener's origin as the client named it.
+    pub(super) own: String,
+    pub(super) path: Path,
+    pub(super) upstream: &'a Upstream,
+    pub(super) memory: &'a ReplayMemory,
+    pub(super) idle: Duration,
+    pub(super) clock: &'a dyn Clock,
+}
+
+/// A call that can be sent more than once, but for its body.
+struct Head {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// What a second try would send.
+struct Again {
+    body: Bytes,
+    _memory: Vec<OwnedSemaphorePermit>,
+}
+
+impl Call<'_> {
+    /// Sends the call on and gives its answer.
+    pub(super) async fn forward(&self, request: Request<Incoming>) -> Answered {
+        match self.try_forward(request).await {
+            Ok(answered) => answered,
+            Err(refusal) => Answered::local(refusal.into_response()),
+        }
+    }
+
+    async fn try_forward(&self, request: Request<Incoming>) -> Result<Answered, Refusal> {
+        let (head, body) = self.rebuilt(request)?;
+        let (upload, again) = self.prepared(&head.method, body).await?;
+        let token = self.upstream.handle.current_within(TOKEN_WAIT).await;
+        let (token, _) = token.ok_or(Refusal::NoToken)?;
+        let first = self.send(&head, &token, upload).await?;
+        let upstream = Some(first.status().as_u16());
+        if first.status() != StatusCode::UNAUTHORIZED {
+            return Ok(Answered {
+                response: self.passed(&head.method, first),
+                upstream,
+                replay: None,
+            });
+        }
+        let (refused, newer) = self.refused(first, &token).await;
+        let (Some(again), Some(newer)) = (again, newer) else {
+            return Ok(Answered { response: refused, upstream, replay: None });
+        };
+        let second = self.send(&head, &newer, body::whole(again.body)).await?;
+        let replay = Some(second.status().as_u16());
+        Ok(Answered { response: self.passed(&head.method, second), upstream, replay })
+    }
+
+    /// Makes the call anew from its parsed form; nothing of the client's bytes is copied blindly.
+    fn rebuilt(&self, request: Request<Incoming>) -> Result<(Head, Incoming), Refusal> {
+        let (parts, body) = request.into_parts();
+        let mut target = self.path.encode(&self.upstream.team_name);
+        if let Some(query) = parts.uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        let uri = self.upstream.forwarder.uri(&target).map_err(|_| Refusal::BadRequest)?;
+        let headers = headers::for_issuer(&parts.headers);
+        Ok((Head { method: parts.method, uri, headers }, body))
+    }
+
+    /// Holds the body if the call may be repeated, else lets it stream.
+    async fn prepared(
+        &self,
+        method: &Method,
+        body: Incoming,
+    ) -> Result<(Streamed, Option<Again>), Refusal> {
+        if !replay::may_repeat(method, &self.path, true) {
+            return Ok((body::streamed(Bytes::new(), body, self.idle), None));
+        }
+        let held = self.memory.hold(body, self.idle).await.map_err(|error| match error {
+            BodyError::Stalled => Refusal::Timeout,
+            BodyError::Broken => Refusal::BadRequest,
+        })?;
+        Ok(match held {
+            Held::Whole(body, memory) => {
+                (body::whole(body.clone()), Some(Again { body, _memory: memory }))
+            }
+            Held::Part(start, rest) => (body::streamed(start, rest, self.idle), None),
+        })
+    }
+
+    async fn send(
+        &self,
+        head: &Head,
+        token: &Published,
+        body: Streamed,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let mut call = Request::new(body);
+        *call.method_mut() = head.method.clone();
+        *call.uri_mut() = head.uri.clone();
+        *call.headers_mut() = head.headers.clone();
+        let bearer = bearer(token).ok_or(Refusal::NoToken)?;
+        call.headers_mut().insert(header::AUTHORIZATION, bearer);
+        let answer = timeout(self.idle, self.upstream.forwarder.send(call)).await;
+        answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
+            ForwardError::Connect => Refusal::Unreachable,
+            ForwardError::Broken => Refusal::Broken,
+        })
+    }
+
+    /// Looks into a 401: its answer for the client, and a newer token if one helps.
+    ///
+    /// Only an invalid token is worth a mint, not a missing role (fault 275). A type that cannot
+    /// be read counts as the former, within the budget.
+    async fn refused(
+        &self,
+        answer: Response<Incoming>,
+        token: &Published,
+    ) -> (Response<Download>, Option<Arc<Published>>) {
+        let (parts, body) = answer.into_parts();
+        let read = timeout(self.idle, Limited::new(body, LARGEST_401).collect()).await;
+        let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
+        let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
+        let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
+        let whole = Full::new(body.unwrap_or_default()).map_err(|never| match never {});
+        (self.finished(&parts, whole.boxed()), newer)
+    }
+
+    fn passed(&self, method: &Method, answer: Response<Incoming>) -> Response<Download> {
+        let (parts, body) = answer.into_parts();
+        let mut response = self.finished(&parts, body::paced(body, self.idle));
+        if (*method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED)
+            && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
+        {
+            // There is no body: this is the length that a GET would see.
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
+        }
+        response
+    }
+
+    fn finished(&self, parts: &response::Parts, body: Download) -> Response<Download> {
+        let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
+        let mut response = Response::new(body);
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = headers::for_client(&parts.headers, origin, &self.own, now);
+        response
+    }
+}
+
+fn bearer(token: &Published) -> Option<HeaderValue> {
+    let line = Zeroizing::new([b"Bearer ", token.token().expose()].concat());
+    let mut value = HeaderValue::from_bytes(&line).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

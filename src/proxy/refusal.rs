@@ -1,0 +1,122 @@
+//! Our own errors on Okta's paths, in Okta's shape: existing clients know how to read them.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+
+use super::Download;
+use crate::okta::wire::ErrorBody;
+
+/// Says why a call is not forwarded, or has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The path can be read in two ways, or the body cannot be read at all.
+    BadRequest,
+    /// The local credential is missing or wrong.
+    Unauthorized,
+    /// `proxy.allow` does not let it pass, or the guard did not.
+    Forbidden,
+    /// There is no such team here.
+    NotFound,
+    /// The method is not forwarded.
+    Method,
+    /// The client was too slow.
+    Timeout,
+    /// The body of a local mint is too large.
+    TooLarge,
+    /// A local mint is not `application/json`.
+    MediaType,
+    /// The `Host` is none of ours.
+    WrongHost,
+    /// Too often.
+    TooMany,
+    /// There is no token to put in.
+    NoToken,
+    /// The issuer cannot be reached.
+    Unreachable,
+    /// The issuer broke off.
+    Broken,
+    /// The issuer did not answer in time.
+    Late,
+}
+
+impl Refusal {
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as Status;
+        match self {
+            Self::BadRequest => {
+                (Status::BAD_REQUEST, "invalid_request", "bearerd cannot read this request")
+            }
+            Self::Unauthorized => (
+                Status::UNAUTHORIZED,
+                "authentication_error",
+                "not the local token of this bearerd listener: ask its service_token",
+            ),
+            Self::Forbidden => {
+                (Status::FORBIDDEN, "forbidden_error", "bearerd does not let this call pass")
+            }
+            Self::NotFound => {
+                (Status::NOT_FOUND, "not_found", "this bearerd listener has no such team")
+            }
+            Self::Method => {
+                (Status::METHOD_NOT_ALLOWED, "invalid_request", "bearerd forwards no such method")
+            }
+            Self::Timeout => {
+                (Status::REQUEST_TIMEOUT, "invalid_request", "the request came too slowly")
+            }
+            Self::TooLarge => {
+                (Status::PAYLOAD_TOO_LARGE, "invalid_request", "the body is too large")
+            }
+            Self::MediaType => (
+                Status::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_type",
+                "send Content-Type: application/json",
+            ),
+            Self::WrongHost => {
+                (Status::MISDIRECTED_REQUEST, "invalid_request", "the Host is none of bearerd's")
+            }
+            Self::TooMany => (Status::TOO_MANY_REQUESTS, "too_many_requests", "too many requests"),
+            Self::NoToken => {
+                (Status::SERVICE_UNAVAILABLE, "service_offline", "bearerd has no valid token")
+            }
+            Self::Unreachable => {
+                (Status::BAD_GATEWAY, "service_offline", "bearerd cannot reach the issuer")
+            }
+            Self::Broken => {
+                (Status::BAD_GATEWAY, "service_offline", "the issuer broke off its answer")
+            }
+            Self::Late => {
+                (Status::GATEWAY_TIMEOUT, "gateway_timeout", "the issuer did not answer in time")
+            }
+        }
+    }
+
+    /// Makes the answer.
+    #[must_use]
+    pub fn into_response(self) -> Response<Download> {
+        let (status, kind, message) = self.parts();
+        let body = ErrorBody { code: status.as_u16(), message: message.into(), kind: kind.into() };
+        let mut response = json(status, serde_json::to_vec(&body).unwrap_or_default().into());
+        let headers = response.headers_mut();
+        if self == Self::Method {
+            let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+            headers.insert(header::ALLOW, methods);
+        }
+        if matches!(self, Self::NoToken | Self::TooMany) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// Makes an answer of ours with a JSON body.
+pub(super) fn json(status: StatusCode, body: Bytes) -> Response<Download> {
+    let body = Full::new(body).map_err(|never| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
