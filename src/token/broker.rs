@@ -178,6 +178,8 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         if fingerprint == engine.current.fingerprint() {
             tracing::info!(credential = self.desk.shared.name, "the key file holds the key in use");
             engine.candidate = None;
+            // What was wrong with it is no trouble any more.
+            self.desk.state.failing.take_if(|failing| failing.with_candidate);
             self.step(Event::KeyReverted, None);
             // The step moves nothing, but a trouble or a candidate is gone.
             return self.desk.show(self.engine.as_ref());
@@ -421,7 +423,8 @@ impl Desk {
             tracing::debug!(credential = name, trigger, reason, times, "a mint failed again");
         }
         let at = self.shared.clock.wall();
-        self.state.failing = Some(Failing { reason: error.reason, at, times });
+        let with_candidate = mint.key == Key::Candidate;
+        self.state.failing = Some(Failing { reason: error.reason, at, times, with_candidate });
         error.reason
     }
 
