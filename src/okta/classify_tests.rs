@@ -177,6 +177,9 @@ fn life_is_counted_by_the_issuers_clock() {
     };
     assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:02 GMT"), Ok(3600.0), "no skew");
     assert_eq!(lifetime("Sat, 31 Jan 2026 07:59:58 GMT"), Ok(3600.0), "no skew");
+    assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:03 GMT"), Ok(3600.0), "just no skew");
+    assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:04 GMT"), Ok(3596.5));
+    assert_eq!(lifetime("Sat, 31 Jan 2026 07:59:57 GMT"), Ok(3603.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 08:30:00 GMT"), Ok(1800.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 07:30:00 GMT"), Ok(5400.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 09:30:00 GMT"), Err(Reason::Expired));
