@@ -1,0 +1,17 @@
+//! The real binary against issuers good and bad, over both kinds of socket.
+//!
+//! Each test starts daemons of its own; all waits are bounded, and none compares two clocks at a
+//! boundary. A comment `// fault N` names the rows of the fault table that a test covers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy lets tests do so, but not the functions that tests share"
+)]
+
+mod answers;
+mod bench;
+mod outage;
+mod reports;
+mod steady;
