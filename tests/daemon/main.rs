@@ -12,6 +12,9 @@
 
 mod answers;
 mod bench;
+mod network;
 mod outage;
+mod proxies;
 mod reports;
 mod steady;
+mod trust;

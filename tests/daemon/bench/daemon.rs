@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{Metrics, PATIENCE, Place, Reply, Visitor, until};
+use super::{Metrics, PATIENCE, Place, Reply, Visitor, until, until_ok};
 
 /// Runs until it is dropped at the latest.
 pub(crate) struct Daemon {
@@ -148,6 +148,15 @@ impl Daemon {
 
     pub(crate) async fn until_ready(&self) {
         until("the daemon is ready", async || self.is_ready().await).await;
+    }
+
+    /// Waits until a mint of the credential has failed; tells the reasons with their counts.
+    pub(crate) async fn until_failed(&self, credential: &str) -> Vec<(String, f64)> {
+        until_ok(async || {
+            let failures = self.metrics().await.failures(credential);
+            if failures.is_empty() { Err(format!("{credential} is fine")) } else { Ok(failures) }
+        })
+        .await
     }
 
     /// Gives the token that the unix socket serves now.
