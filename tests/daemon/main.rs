@@ -12,9 +12,11 @@
 
 mod answers;
 mod bench;
+mod life;
 mod network;
 mod outage;
 mod proxies;
+mod reload;
 mod reports;
 mod steady;
 mod trust;

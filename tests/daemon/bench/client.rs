@@ -1,6 +1,6 @@
 //! A client that can send any bytes, and reads what comes back.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -57,9 +57,17 @@ impl Visitor {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// Sends bytes, if the other side still takes them.
-    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes).await
+    /// Sends the same bytes again and again until the other side takes no more for a while.
+    ///
+    /// Tells how many times they were sent whole.
+    pub(crate) async fn flood(&mut self, bytes: &[u8]) -> usize {
+        let stalled = Duration::from_millis(300);
+        for times in 0..1_000_000 {
+            if !matches!(timeout(stalled, self.stream.write_all(bytes)).await, Ok(Ok(()))) {
+                return times;
+            }
+        }
+        panic!("the other side takes everything");
     }
 
     /// Says that nothing more will be sent.

@@ -53,6 +53,15 @@ impl Home {
         self
     }
 
+    /// Gives the whole configuration, to be restored later.
+    pub(crate) fn saved(&self) -> Table {
+        self.config.clone()
+    }
+
+    pub(crate) fn restore(&mut self, saved: &Table) {
+        self.config = saved.clone();
+    }
+
     /// Takes one key or table away.
     pub(crate) fn unset(&mut self, key: &str) -> &mut Self {
         let (tables, last) = key.rsplit_once('.').unwrap();
