@@ -150,6 +150,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             Ok(key) => {
                 self.desk.state.key_trouble = None;
                 self.key_read(key);
+                self.desk.show(self.engine.as_ref());
             }
             Err(trouble) => self.key_unreadable(trouble),
         }
@@ -182,7 +183,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
                 key_id = key.id(),
                 "the key file holds a key that the issuer refused a moment ago"
             );
-            return self.desk.show(self.engine.as_ref());
+            return;
         }
         tracing::info!(credential = self.desk.shared.name, key_id = key.id(), "a new key is tried");
         engine.candidate = Some(key);
