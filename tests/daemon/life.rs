@@ -3,8 +3,11 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
-    path::Path,
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,7 +16,11 @@ use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::bench::{
-    Daemon, Home, Place, Stand, Visitor, client::request, daemon::run, home::any_key, until,
+    Daemon, Home, Place, Stand, Visitor,
+    client::request,
+    daemon::run,
+    home::{NOBODY, any_key},
+    until,
 };
 
 /// The contract: an ordinary stop takes no longer.
@@ -244,22 +251,26 @@ async fn with_the_issuer_down_it_starts_lives_and_becomes_ready_alone() {
     assert_eq!(issuer.mints(), 1);
 }
 
-// fault 229, 230: no core, no readers of our memory, no new privileges
+// faults 229, 230: no core, no readers of our memory, no new privileges
 #[tokio::test]
 async fn the_process_is_hardened_from_its_first_moment() {
     let stand = Stand::new().await;
-    let daemon = stand.start().await;
-    let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", daemon.pid())).unwrap();
-    let limits = read("limits");
+    let mut command = stand.home.command(&["run"]);
+    if rustix::process::geteuid().is_root() {
+        stand.home.give_to(NOBODY);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let daemon = Daemon::start(command).await;
+    let proc = |name: &str| PathBuf::from(format!("/proc/{}/{name}", daemon.pid()));
+    let limits = fs::read_to_string(proc("limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     let words: Vec<_> = core.split_whitespace().collect();
     assert_eq!(words[4..6], ["0", "0"], "{core}");
-    let status = read("status");
+    let status = fs::read_to_string(proc("status")).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     assert!(status.contains("Umask:\t0077"), "{status}");
-    // Files of a process that cannot be dumped belong to root, whoever runs it: seen as nobody.
-    let as_nobody = fs::metadata(format!("/proc/{}/environ", daemon.pid())).unwrap();
-    assert_eq!(as_nobody.uid(), 0);
+    // The files of a process that cannot be dumped belong to root, whoever runs it.
+    assert_eq!(fs::metadata(proc("environ")).unwrap().uid(), 0);
 }
 
 // faults 70, 260

@@ -12,8 +12,11 @@
 
 mod answers;
 mod bench;
+mod commands;
+mod keyfile;
 mod life;
 mod network;
+mod notify;
 mod outage;
 mod proxies;
 mod reload;

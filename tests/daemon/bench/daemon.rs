@@ -46,9 +46,15 @@ impl Daemon {
         daemon
     }
 
-    /// Starts without waiting.
+    /// Starts without waiting; nobody reads standard output.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null());
+        Self::spawn_with_output(command)
+    }
+
+    /// Starts without waiting; standard output goes where the command says.
+    pub(crate) fn spawn_with_output(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = gather(child.stderr.take().unwrap());
         Self { child, log }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use toml::{Table, Value};
 
 use super::{Daemon, Place};
+
+/// A user who owns nothing.
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// Holds the files of one daemon.
 pub(crate) struct Home {
@@ -133,6 +136,14 @@ impl Home {
 
     pub(crate) fn control(&self) -> Place {
         Place::Unix(self.path("control.sock"))
+    }
+
+    /// Gives the directory and all files in it to another user; only root can.
+    pub(crate) fn give_to(&self, user: u32) {
+        let files = fs::read_dir(self.directory.path()).unwrap().map(|file| file.unwrap().path());
+        for path in files.chain([self.directory.path().to_owned()]) {
+            chown(path, Some(user), Some(user)).unwrap();
+        }
     }
 
     /// Lets other users come as far as the sockets.
