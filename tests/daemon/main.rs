@@ -11,8 +11,11 @@
 )]
 
 mod answers;
+mod api;
 mod bench;
 mod commands;
+mod deadlines;
+mod guard;
 mod keyfile;
 mod life;
 mod network;
@@ -21,5 +24,7 @@ mod outage;
 mod proxies;
 mod reload;
 mod reports;
+mod secrets;
 mod steady;
+mod telemetry;
 mod trust;

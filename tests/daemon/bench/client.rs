@@ -57,6 +57,11 @@ impl Visitor {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Sends bytes, whether the other side still takes them or not.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.ok();
+    }
+
     /// Sends the same bytes again and again until the other side takes no more for a while.
     ///
     /// Tells how many times they were sent whole.
