@@ -166,7 +166,8 @@ async fn tunnels_and_upgrades_are_refused() {
 /// Runs a command as nobody; `None`, said aloud, where we may not.
 async fn as_nobody(mut command: Command) -> Option<Ended> {
     if !rustix::process::geteuid().is_root() {
-        writeln!(std::io::stderr(), "SKIPPED: only root can try this as another user").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: only root can try this as another user").unwrap();
         return None;
     }
     command.uid(NOBODY).gid(NOBODY).env_clear().current_dir("/");

@@ -57,13 +57,13 @@ async fn misbehave(then: Then, mut stream: TcpStream, seen: Arc<Seen>) -> io::Re
         Then::SilentAfterAccept => loop {
             seen.read_some(&mut stream).await?;
         },
-        Then::HeadersThatDrip => loop {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nX: y\r\n").await?;
+        Then::HeadersThatDrip => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX: y").await?;
             loop {
-                stream.write_all(b"a").await?;
+                stream.write_all(b"y").await?;
                 sleep(Duration::from_millis(50)).await;
             }
-        },
+        }
         Then::InterimForEver => loop {
             stream.write_all(&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(10)).await?;
             sleep(Duration::from_millis(1)).await;

@@ -1,4 +1,4 @@
-//! What the service manager hears (sd_notify).
+//! What the service manager hears (`sd_notify`).
 
 use std::{
     os::{

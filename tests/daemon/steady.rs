@@ -58,7 +58,8 @@ async fn a_thousand_requests_at_the_moment_of_a_refresh_cost_one_mint_and_no_err
 /// Lets clients ask at once, each so many times in a row; counts the answers by status.
 async fn crowd(places: &[Place], clients: usize, times: usize) -> BTreeMap<u16, usize> {
     let mut crowd = JoinSet::new();
-    for place in places.iter().cycle().take(clients).cloned() {
+    for place in places.iter().cycle().take(clients) {
+        let place = place.clone();
         crowd.spawn(async move {
             let mut visitor = Visitor::connect(&place).await;
             visitor.send(&request("GET", "/v1/token", &[], b"").repeat(times)).await;

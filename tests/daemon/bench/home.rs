@@ -134,10 +134,6 @@ impl Home {
         Place::Unix(self.path("apps.sock"))
     }
 
-    pub(crate) fn control(&self) -> Place {
-        Place::Unix(self.path("control.sock"))
-    }
-
     /// Gives the directory and all files in it to another user; only root can.
     pub(crate) fn give_to(&self, user: u32) {
         let files = fs::read_dir(self.directory.path()).unwrap().map(|file| file.unwrap().path());
