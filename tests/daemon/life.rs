@@ -92,7 +92,26 @@ async fn a_stop_does_not_wait_for_clients_that_are_stuck() {
 
 // fault 207
 #[tokio::test]
-async fn a_second_signal_ends_the_daemon_at_once() {
+async fn a_second_signal_ends_a_stop_that_waits_for_clients() {
+    let mut stand = Stand::new().await;
+    stand.home.set("listeners.apps.header_timeout", "60s");
+    let mut daemon = stand.start().await;
+    let mut half = Visitor::connect(&daemon.place("apps")).await;
+    half.send(b"GET /v1/token HTTP/1.1\r\nHost: loc").await;
+    until("it is connected", async || {
+        daemon.metrics().await.get("bearerd_connections", &[("listener", "apps")]) == 1.0
+    })
+    .await;
+    daemon.signal(Signal::TERM);
+    until("it is stopping", async || daemon.has_said("stopping")).await;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.exit().await.code(), Some(0));
+    assert!(!daemon.has_said("stopped"), "it did not wait for the end of the client's time");
+}
+
+// fault 207
+#[tokio::test]
+async fn a_second_signal_ends_a_daemon_that_lingers() {
     for signals in [[Signal::TERM, Signal::TERM], [Signal::INT, Signal::INT]] {
         let mut stand = Stand::new().await;
         stand.home.set("process.linger", "10m");
