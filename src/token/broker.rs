@@ -154,6 +154,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             Ok(key) => {
                 self.desk.state.key_trouble = None;
                 self.key_read(key);
+                self.desk.show(self.engine.as_ref());
             }
             Err(trouble) => self.key_unreadable(trouble),
         }
@@ -180,9 +181,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             engine.candidate = None;
             // What was wrong with it is no trouble any more.
             self.desk.state.failing.take_if(|failing| failing.with_candidate);
-            self.step(Event::KeyReverted, None);
-            // The step moves nothing, but a trouble or a candidate is gone.
-            return self.desk.show(self.engine.as_ref());
+            return self.step(Event::KeyReverted, None);
         }
         if self.refused.contains(fingerprint, self.desk.now()) {
             tracing::warn!(
@@ -190,7 +189,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
                 key_id = key.id(),
                 "the key file holds a key that the issuer refused a moment ago"
             );
-            return self.desk.show(self.engine.as_ref());
+            return;
         }
         tracing::info!(credential = self.desk.shared.name, key_id = key.id(), "a new key is tried");
         engine.candidate = Some(key);
