@@ -95,7 +95,8 @@ pub enum BindError {
     /// Others could put their own socket there.
     #[error(
         "socket directory {path} has mode {mode:04o}, so others can put their own socket there: \
-             run chmod o-w '{path}', or set allow_shared_directory = true"
+             run chmod o-w '{path}', choose another directory, \
+             or set the listener's allow_shared_directory"
     )]
     SharedDirectory {
         /// The directory.

@@ -86,6 +86,17 @@ fn there_is_one_host() {
 }
 
 #[test]
+fn http_1_0_may_leave_the_host_out_where_none_is_asked_for() {
+    let old = |peer| {
+        let request = http::Request::get("/").version(Version::HTTP_10).header("x-bearerd", "1");
+        let (parts, ()) = request.body(()).expect("valid").into_parts();
+        check(&guard(), peer, Proof::Header, &parts)
+    };
+    assert_eq!(old(UNIX), Ok(()));
+    assert_eq!(old(TCP), Err(Denial::Host));
+}
+
+#[test]
 fn an_absolute_target_names_a_host_of_ours_too() {
     let to =
         |target: &str| verdict(&guard(), TCP, target, &[("host", "localhost"), ("x-bearerd", "1")]);

@@ -149,6 +149,25 @@ mod tests {
         assert!(parse(Some("format=raw"), &[Parameter::Credential]).is_err());
     }
 
+    #[test]
+    fn the_longest_times() {
+        for (query, fits) in [
+            ("wait=600s", true),
+            ("wait=601s", false),
+            ("min_ttl=365d", true),
+            ("min_ttl=366d", false),
+        ] {
+            assert_eq!(parse(Some(query), &ALL).is_ok(), fits, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_would_do_is_named() {
+        let detail = |known: &[Parameter]| parse(Some("x=1"), known).expect_err("unknown").detail;
+        assert!(detail(&ALL).ends_with("credential, format, min_ttl, wait"));
+        assert_eq!(detail(&[]), "this path takes no query");
+    }
+
     proptest::proptest! {
         #[test]
         fn any_query_is_read_or_refused(query in "\\PC*") {

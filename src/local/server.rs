@@ -222,10 +222,11 @@ impl<A: App> Server<A> {
         let mut connection = std::pin::pin!(connection);
         // How a client leaves is its own affair.
         tokio::select! {
+            // A stop first: the answer that it lets go of says that it is the last (fault 205).
             biased;
-            _left = connection.as_mut() => return,
             () = visit.rules.superseded.cancelled() => return,
             () = visit.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            _left = connection.as_mut() => return,
         }
         let _left = connection.await;
     }

@@ -177,6 +177,9 @@ fn life_is_counted_by_the_issuers_clock() {
     };
     assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:02 GMT"), Ok(3600.0), "no skew");
     assert_eq!(lifetime("Sat, 31 Jan 2026 07:59:58 GMT"), Ok(3600.0), "no skew");
+    assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:03 GMT"), Ok(3600.0), "just no skew");
+    assert_eq!(lifetime("Sat, 31 Jan 2026 08:00:04 GMT"), Ok(3596.5));
+    assert_eq!(lifetime("Sat, 31 Jan 2026 07:59:57 GMT"), Ok(3603.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 08:30:00 GMT"), Ok(1800.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 07:30:00 GMT"), Ok(5400.5));
     assert_eq!(lifetime("Sat, 31 Jan 2026 09:30:00 GMT"), Err(Reason::Expired));
@@ -203,4 +206,29 @@ fn labels_are_unique_and_sentences_quote_nothing() {
     let labels: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.label()).collect();
     assert_eq!(labels.len(), Reason::ALL.len());
     assert!(Reason::ALL.iter().all(|reason| !reason.to_string().contains("SNTL")));
+}
+
+// fault 9
+#[test]
+fn sixteen_kib_are_the_longest_token() {
+    let with = |length| GOOD.replace("SNTL.t-._~+/==", &"a".repeat(length));
+    assert_eq!(reason(200, &[JSON], &with(16_384)), None);
+    assert_eq!(reason(200, &[JSON], &with(16_385)), Some(Reason::Malformed));
+}
+
+// fault 275
+#[test]
+fn the_two_kinds_of_401_are_told_apart() {
+    let body = |kind: &str| format!(r#"{{"code":401,"message":"x","type":"{kind}","errors":[]}}"#);
+    let table = [
+        (body("authentication_error"), true, false),
+        (body("authorization_error"), false, true),
+        (body("unknown_error"), false, false),
+        ("<html>".to_owned(), false, false),
+        (String::new(), false, false),
+    ];
+    for (body, token, role) in table {
+        assert_eq!(is_authentication_error(body.as_bytes()), token, "{body}");
+        assert_eq!(is_authorization_error(body.as_bytes()), role, "{body}");
+    }
 }

@@ -81,11 +81,18 @@ pub fn reason(error: &reqwest::Error) -> Reason {
         Reason::Tls
     } else if error.is_timeout() {
         Reason::Timeout
-    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+    } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
+        || find::<io::Error>(error).is_some_and(is_broken_chunk)
+    {
         Reason::Malformed
     } else {
         Reason::Connect
     }
+}
+
+/// Tells an answer whose chunks make no sense from one that broke off.
+fn is_broken_chunk(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
 /// Looks for an error among the causes; an `io::Error` hides its own from `source`.

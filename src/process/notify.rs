@@ -1,6 +1,17 @@
 //! What the service manager is told (`sd_notify`); silence where there is none.
 
-use std::time::Duration;
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 
@@ -39,6 +50,18 @@ pub fn watchdog_interval() -> Option<Duration> {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    // Whoever does not listen does not care.
-    sd_notify::notify(states).ok();
+    if let Some(manager) = std::env::var_os("NOTIFY_SOCKET") {
+        let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+        // Whoever does not listen does not care.
+        send(&manager, message.as_bytes()).ok();
+    }
+}
+
+/// The crate knows paths only; managers in containers often have an abstract name (fault 222).
+fn send(manager: &OsStr, message: &[u8]) -> io::Result<()> {
+    let address = match manager.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(manager)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(message, &address).map(drop)
 }

@@ -74,7 +74,7 @@ fn outside_quotes(text: &str, separator: char) -> Vec<&str> {
             '\\' if quoted && !is_escaped => escaped = true,
             '"' if !bracketed && !is_escaped => quoted = !quoted,
             '<' if !quoted => bracketed = true,
-            '>' if !quoted => bracketed = false,
+            '>' => bracketed = false,
             _ => return letter == separator && !quoted && !bracketed,
         }
         false
@@ -110,6 +110,20 @@ mod tests {
         let link = format!("<{ISSUER}/x?contains=a,b>; rel=\"next\"; title=\"\\\",\"");
         let expected = format!("<{OWN}/x?contains=a,b>; rel=\"next\"; title=\"\\\",\"");
         assert_eq!(rewritten(&link), Some(expected));
+    }
+
+    #[test]
+    fn quotes_and_backslashes_keep_to_their_places() {
+        for (links, count) in [
+            (r#"</a>; t="<", </b>"#, 2),
+            (r#"</a>; t=">", </b>"#, 2),
+            (r#"</a>; t="x\\", </b>"#, 2),
+            (r#"</a>; t="x\", </b>"#, 1),
+            (r#"</a>; t=\"b, c", </d>"#, 2),
+        ] {
+            let found = rewritten(links).expect("one at least").matches(OWN).count();
+            assert_eq!(found, count, "{links}");
+        }
     }
 
     #[test]

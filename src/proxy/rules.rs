@@ -198,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_is_shown_as_it_was_written() {
+        let rule: Rule = "GET  /service_users/*".parse().expect("valid");
+        assert_eq!(rule.as_str(), "GET  /service_users/*");
+    }
+
+    #[test]
     fn wrong_rules_are_named() {
         let table = [
             ("/**", RuleError::Method),

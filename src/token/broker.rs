@@ -154,6 +154,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             Ok(key) => {
                 self.desk.state.key_trouble = None;
                 self.key_read(key);
+                self.desk.show(self.engine.as_ref());
             }
             Err(trouble) => self.key_unreadable(trouble),
         }
@@ -178,6 +179,8 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         if fingerprint == engine.current.fingerprint() {
             tracing::info!(credential = self.desk.shared.name, "the key file holds the key in use");
             engine.candidate = None;
+            // What was wrong with it is no trouble any more.
+            self.desk.state.failing.take_if(|failing| failing.with_candidate);
             return self.step(Event::KeyReverted, None);
         }
         if self.refused.contains(fingerprint, self.desk.now()) {
@@ -186,7 +189,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
                 key_id = key.id(),
                 "the key file holds a key that the issuer refused a moment ago"
             );
-            return self.desk.show(self.engine.as_ref());
+            return;
         }
         tracing::info!(credential = self.desk.shared.name, key_id = key.id(), "a new key is tried");
         engine.candidate = Some(key);
@@ -419,7 +422,8 @@ impl Desk {
             tracing::debug!(credential = name, trigger, reason, times, "a mint failed again");
         }
         let at = self.shared.clock.wall();
-        self.state.failing = Some(Failing { reason: error.reason, at, times });
+        let with_candidate = mint.key == Key::Candidate;
+        self.state.failing = Some(Failing { reason: error.reason, at, times, with_candidate });
         error.reason
     }
 
@@ -483,3 +487,7 @@ pub fn system_chance() -> Chance {
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
+
+#[cfg(test)]
+#[path = "broker_tests.rs"]
+mod tests;

@@ -25,7 +25,7 @@ impl RejectBudget {
             self.quiet_since = self.quiet_since + self.interval;
             self.interval = shrunk(self.interval);
         }
-        self.quiet_since = now;
+        self.quiet_since = self.quiet_since.max(now);
     }
 
     /// Tells the moment from which one more mint is within the budget.
@@ -35,8 +35,11 @@ impl RejectBudget {
     }
 
     /// Spends one mint, which starts at `at`; the next one is further off.
+    ///
+    /// Whoever reported waits until then and cannot report again, which is no silence.
     pub fn spend(&mut self, at: Tick) {
         self.spent_at = Some(at);
+        self.quiet_since = self.quiet_since.max(at);
         self.interval = (self.interval * 2).clamp(INTERVAL_MIN, INTERVAL_MAX);
     }
 }
@@ -73,6 +76,20 @@ mod tests {
     fn the_interval_doubles_from_1_s_to_5_min() {
         let mints = storm(&mut RejectBudget::default(), 0..1500);
         assert_eq!(mints, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111, 1411]);
+    }
+
+    // fault 175
+    #[test]
+    fn a_client_that_reports_each_new_token_and_waits_for_the_next_is_held_back_too() {
+        let mut budget = RejectBudget::default();
+        let mut reports = 0;
+        // Tokens are 3 s old when a report of them is heard.
+        while budget.free_at() <= at(3 * reports + 3) {
+            budget.report(at(3 * reports));
+            budget.spend(at(3 * reports + 3));
+            reports += 1;
+        }
+        assert_eq!(reports, 3, "the interval is 4 s by then");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the policy knows of a token: its number and its life, never the token itself.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::timing::Tick;
 
@@ -22,12 +22,6 @@ impl Serial {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -61,5 +55,28 @@ impl Lease {
     #[must_use]
     pub fn is_valid(&self, now: Tick) -> bool {
         now < self.expires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_its_end_a_lease_is_over() {
+        let at = |seconds| Tick::from_boot(Duration::from_secs(seconds));
+        let lease =
+            Lease { serial: Serial::new(1), issued: at(10), published: at(12), expires: at(70) };
+        assert_eq!(lease.lifetime(), Duration::from_secs(60));
+        for (now, left) in [(0, 70), (12, 58), (69, 1), (70, 0), (71, 0)] {
+            assert_eq!(lease.remaining(at(now)), Duration::from_secs(left), "{now}");
+            assert_eq!(lease.is_valid(at(now)), left > 0, "{now}");
+        }
+    }
+
+    #[test]
+    fn serials_count_up_from_none() {
+        assert_eq!(Serial::NONE.next(), Serial::new(1));
+        assert!(Serial::new(2) > Serial::new(1));
     }
 }

@@ -334,7 +334,7 @@ fn healthy(
         let next = [lands, wakes, probe_at, Some(report_at)].into_iter().flatten().min();
         let next = next.expect("law 2").max(world.now);
         if let Some(lease) = world.lease {
-            assert!(lease.is_valid(next), "law 9: expired at {next}, {lease:?}");
+            assert!(lease.is_valid(next), "law 9: expired at {next:?}, {lease:?}");
         }
         world.now = next;
         if lands == Some(next) {

@@ -31,6 +31,8 @@ pub struct Failing {
     pub at: Wall,
     /// How many there have been in a row.
     pub times: u32,
+    /// Whether the last one was a trial of a new key.
+    pub with_candidate: bool,
 }
 
 impl State {

@@ -43,20 +43,6 @@ impl Add<Duration> for Tick {
     }
 }
 
-impl Sub<Duration> for Tick {
-    type Output = Self;
-
-    fn sub(self, earlier: Duration) -> Self {
-        Self(self.0.saturating_sub(earlier))
-    }
-}
-
-impl fmt::Display for Tick {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}s", self.0.as_secs_f64())
-    }
-}
-
 /// Names a moment by wall clock, as the time since 1970 in UTC.
 ///
 /// For people, for the issuer's own times and as a second opinion on expiry. Saturates like
@@ -179,6 +165,52 @@ impl Default for RefreshSettings {
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
             max_lifetime: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    // fault 73
+    #[test]
+    fn moments_saturate_at_both_ends() {
+        let last = Tick::from_boot(Duration::MAX);
+        assert_eq!(last + SECOND, last);
+        assert_eq!(Tick::default().since(last), Duration::ZERO);
+        assert_eq!(Wall::from_seconds(0) - SECOND, Wall::default());
+        assert_eq!(Wall::from_unix(Duration::MAX) + SECOND, Wall::from_unix(Duration::MAX));
+    }
+
+    // fault 68
+    #[test]
+    fn a_clock_before_1970_reads_as_1970() {
+        assert_eq!(Wall::from_seconds(-5), Wall::default());
+        assert_eq!(Wall::from_seconds(5).since_epoch(), 5 * SECOND);
+    }
+
+    // fault 70
+    #[test]
+    fn moments_are_printed_in_utc_and_whole_seconds() {
+        let moment = Wall::from_seconds(1_769_846_400) + Duration::from_millis(999);
+        assert_eq!(moment.to_string(), "2026-01-31T08:00:00Z");
+        assert_eq!(Wall::from_unix(Duration::MAX).to_string(), "9999-12-30T22:00:00Z");
+    }
+
+    #[test]
+    fn a_skew_moves_a_moment_and_has_a_sign() {
+        let noon = Wall::from_seconds(43_200);
+        let table = [
+            (Skew::None, 43_200, 0.0),
+            (Skew::Ahead(90 * SECOND), 43_290, 90.0),
+            (Skew::Behind(90 * SECOND), 43_110, -90.0),
+        ];
+        for (skew, moved, sign) in table {
+            assert_eq!(skew.apply(noon), Wall::from_seconds(moved));
+            assert!((skew.as_secs_f64() - sign).abs() < f64::EPSILON);
         }
     }
 }

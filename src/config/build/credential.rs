@@ -103,8 +103,10 @@ fn key(section: &Section<'_>, around: &Surroundings) -> Option<KeySource> {
 fn systemd_credential(section: &Section<'_>, name: &str, around: &Surroundings) -> KeySource {
     let directory = around.credentials_directory.clone().unwrap_or_else(|| {
         // Not an error: commands that only ask the daemon read the same file, outside its unit.
-        let problem = "cannot be looked up, as $CREDENTIALS_DIRECTORY is not set";
-        section.warn("key_credential", problem, "set LoadCredential= in the daemon's unit");
+        let problem = format!(
+            "is looked for in {USUAL_CREDENTIALS_DIRECTORY}, as $CREDENTIALS_DIRECTORY is not set"
+        );
+        section.warn("key_credential", problem, "if this is the daemon, set LoadCredential=");
         PathBuf::from(USUAL_CREDENTIALS_DIRECTORY)
     });
     KeySource::SystemdCredential(directory.join(name))

@@ -131,7 +131,8 @@ fn a_process_without_any_place_says_so_for_listeners_only() {
 fn systemd_credentials_lie_where_systemd_says() {
     let text = BASE.replace("key_file = \"key.json\"", "key_credential = \"okta-key\"");
     let mut given = Given::nothing().file("b.toml", &text);
-    assert_said(&given.said(), "$CREDENTIALS_DIRECTORY is not set", "");
+    let outside = "is looked for in /run/credentials/bearerd.service, as $CREDENTIALS_DIRECTORY is";
+    assert_said(&given.said(), outside, "");
     given.sources.surroundings.credentials_directory = Some("/run/c".into());
     let key = given.loaded().config.credentials["default"].key.clone();
     assert_eq!(key, KeySource::SystemdCredential("/run/c/okta-key".into()));

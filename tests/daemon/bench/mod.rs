@@ -1,0 +1,100 @@
+//! What every test stands on: a home, an issuer, the daemon, and clients that send any bytes.
+
+pub(crate) mod client;
+pub(crate) mod daemon;
+pub(crate) mod home;
+pub(crate) mod issuer;
+pub(crate) mod metrics;
+pub(crate) mod tls;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bearerd::emulator::{Emulator, Options};
+use tokio::time::{Instant, sleep};
+
+pub(crate) use self::{
+    client::{Place, Reply, Visitor},
+    daemon::Daemon,
+    home::Home,
+    issuer::RawIssuer,
+    metrics::Metrics,
+};
+
+/// Longest time that anything may take which should happen at once or soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An emulated issuer and a home whose configuration points at it.
+pub(crate) struct Stand {
+    pub(crate) issuer: Emulator,
+    pub(crate) home: Home,
+}
+
+impl Stand {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::default();
+        change(&mut options);
+        let issuer = Emulator::start(options).await.unwrap();
+        let home = Home::new(&issuer.base_url(), &issuer.key());
+        Self { issuer, home }
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub(crate) async fn start(&self) -> Daemon {
+        let daemon = self.home.start().await;
+        daemon.until_ready().await;
+        daemon
+    }
+
+    /// Tells the status with which the issuer answers a call with this token.
+    pub(crate) async fn accepts(&self, token: &str) -> u16 {
+        let request = format!(
+            "GET /v1/teams/acme/current_user HTTP/1.1\r\nHost: issuer\r\n\
+             Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        let mut visitor = Visitor::connect(&Place::Tcp(self.issuer.address())).await;
+        visitor.send(request.as_bytes()).await;
+        visitor.reply().await.status
+    }
+}
+
+/// Waits until something is so; fails if it is not within [`PATIENCE`].
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    until_ok(async || is_so().await.then_some(()).ok_or(what)).await;
+}
+
+/// Waits for a value; fails with what there is instead if it does not come within [`PATIENCE`].
+pub(crate) async fn until_ok<T, E: std::fmt::Debug>(
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let late = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < late, "not within {PATIENCE:?}: {instead:?}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Tells the wall clock's time in seconds since 1970.
+pub(crate) fn wall() -> f64 {
+    since_1970(jiff::Timestamp::now())
+}
+
+/// Reads an RFC 3339 time as seconds since 1970.
+pub(crate) fn seconds_of(text: &str) -> f64 {
+    since_1970(text.parse().unwrap())
+}
+
+fn since_1970(moment: jiff::Timestamp) -> f64 {
+    moment.duration_since(jiff::Timestamp::UNIX_EPOCH).as_secs_f64()
+}
+
+/// Makes a set of some texts, to be compared whatever their order.
+pub(crate) fn set<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    texts.into_iter().map(Into::into).collect()
+}

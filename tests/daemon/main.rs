@@ -1,0 +1,30 @@
+//! The real binary against issuers good and bad, over both kinds of socket.
+//!
+//! Each test starts daemons of its own; all waits are bounded, and none compares two clocks at a
+//! boundary. A comment `// fault N` names the rows of the fault table that a test covers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy lets tests do so, but not the functions that tests share"
+)]
+
+mod answers;
+mod api;
+mod bench;
+mod commands;
+mod deadlines;
+mod guard;
+mod keyfile;
+mod life;
+mod network;
+mod notify;
+mod outage;
+mod proxies;
+mod reload;
+mod reports;
+mod secrets;
+mod steady;
+mod telemetry;
+mod trust;
