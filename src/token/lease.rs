@@ -1,6 +1,6 @@
 //! What the policy knows of a token: its number and its life, never the token itself.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::timing::Tick;
 
@@ -22,6 +22,12 @@ impl Serial {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -78,5 +84,6 @@ mod tests {
     fn serials_count_up_from_none() {
         assert_eq!(Serial::NONE.next(), Serial::new(1));
         assert!(Serial::new(2) > Serial::new(1));
+        assert_eq!(Serial::new(12).to_string(), "12");
     }
 }
