@@ -38,6 +38,8 @@ pub enum Refusal {
     Broken,
     /// The issuer did not answer in time.
     Late,
+    /// The issuer answered 401, and nobody could read why.
+    Unreadable,
 }
 
 impl Refusal {
@@ -88,6 +90,11 @@ impl Refusal {
             Self::Late => {
                 (Status::GATEWAY_TIMEOUT, "gateway_timeout", "the issuer did not answer in time")
             }
+            Self::Unreadable => (
+                Status::UNAUTHORIZED,
+                "authentication_error",
+                "the issuer refused bearerd's token in an answer that cannot be read",
+            ),
         }
     }
 

@@ -171,14 +171,17 @@ async fn a_401_that_cannot_be_read_is_worth_a_mint() {
 #[tokio::test]
 async fn a_401_that_stays_is_a_clean_answer() {
     let theirs = [("/html", "<p>"), ("/chunked", "true"), ("/plain", AUTHENTICATION)];
+    let ours = ["/huge", "/cut"];
     let issuer = saying_at_first(vec![
         ("/html", HTML.to_vec()),
         ("/chunked", CHUNKED.to_vec()),
         ("/plain", answer("401 No", AUTHENTICATION)),
+        ("/huge", answer("401 No", &"x".repeat(70_000))),
+        ("/cut", CUT.to_vec()),
     ])
     .await;
     let (_home, daemon) = issuer.daemon().await;
-    let paths = theirs.map(|(path, _)| path);
+    let paths = [&theirs.map(|(path, _)| path)[..], &ours].concat();
     // POST is not sent again.
     let replies = call_all(&daemon.app().await, "POST", &paths).await;
     for (path, expected) in theirs {
@@ -187,7 +190,10 @@ async fn a_401_that_stays_is_a_clean_answer() {
         let length = expected.len().to_string();
         assert_eq!(reply.header("content-length"), Some(length.as_str()), "{path}");
     }
-    assert_eq!((issuer.take().len(), issuer.mints()), (3, 2));
+    for path in ours {
+        assert_eq!(replies[path].error(), (401, "authentication_error".into()), "{path}");
+    }
+    assert_eq!((issuer.take().len(), issuer.mints()), (5, 2));
 }
 
 // fault 286: the table of `proxy::replay`, seen from the issuer; and section 5: a 401 that belongs
