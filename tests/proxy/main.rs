@@ -12,4 +12,6 @@
 
 mod bench;
 mod clients;
+mod headers;
+mod paths;
 mod unauthorized;

@@ -21,6 +21,12 @@ pub(crate) enum Place {
     Tcp(SocketAddr),
 }
 
+impl Place {
+    pub(crate) const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+}
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
