@@ -22,7 +22,7 @@ use super::{
 use crate::{
     okta::{
         classify,
-        forwarder::{ForwardError, Streamed},
+        forwarder::{Broken, ForwardError, Streamed},
     },
     process::clock::Clock,
     token::published::Published,
@@ -139,6 +139,8 @@ impl Call<'_> {
         answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
             ForwardError::Connect => Refusal::Unreachable,
             ForwardError::Broken => Refusal::Broken,
+            ForwardError::Body(Broken::Sender) => Refusal::BadRequest,
+            ForwardError::Body(Broken::Stalled) => Refusal::Timeout,
         })
     }
 

@@ -18,7 +18,7 @@ fn expected(issuer: &Recorder, lines: &[&str]) -> String {
 // fault 285
 #[tokio::test]
 async fn the_issuer_gets_these_bytes_and_no_others() {
-    let rows: [(&str, &[&str]); 8] = [
+    let rows: [(&str, &[&str]); 9] = [
         ("", &[]),
         (
             "Accept: */*\r\nUser-Agent: sdk/1\r\nIf-None-Match: \"a\"\r\nX-Own: 1\r\n",
@@ -36,6 +36,7 @@ async fn the_issuer_gets_these_bytes_and_no_others() {
             "Connection: authorization, host, cookie\r\nKeep-Alive: 9\r\nTE: trailers\r\nTrailer: X-T\r\n",
             &[],
         ),
+        ("Connection: \u{e9}, x-listed\r\nX-Listed: 1\r\n", &[]),
     ];
     let issuer = Recorder::start().await;
     let (_home, daemon) = issuer.daemon().await;

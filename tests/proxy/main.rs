@@ -12,6 +12,7 @@
 
 mod bench;
 mod clients;
+mod framing;
 mod headers;
 mod paths;
 mod unauthorized;
