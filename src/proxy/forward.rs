@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts,
 };
+use http_body::Body;
 use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -32,6 +33,9 @@ use crate::{
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 /// Most of a 401's body that is read to learn its type.
 const LARGEST_401: usize = 64 * 1024;
+
+/// Methods that say how long their body is even when there is none.
+const ENCLOSING: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
 /// What one call is forwarded by.
 pub(super) struct Call<'a> {
@@ -135,6 +139,10 @@ impl Call<'_> {
         *call.headers_mut() = head.headers.clone();
         let bearer = bearer(token).ok_or(Refusal::NoToken)?;
         call.headers_mut().insert(header::AUTHORIZATION, bearer);
+        if call.body().is_end_stream() && ENCLOSING.contains(&head.method) {
+            // Without a length some servers answer 411 (RFC 9110 section 8.6).
+            call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let answer = timeout(self.idle, self.upstream.forwarder.send(call)).await;
         answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
             ForwardError::Connect => Refusal::Unreachable,

@@ -13,10 +13,12 @@ const ONE: &str = "transfer-encoding: chunked";
 
 /// Makes the call that arrives, byte by byte.
 fn arrived(issuer: &Recorder, method: &str, (framing, body): (&str, &str)) -> Arrived {
-    let host = issuer.authority();
+    let host = format!("host: {}", issuer.authority());
+    // An empty body is announced by us, any other by the HTTP client, which comes after its host.
+    let last = if framing == "content-length: 0" { [framing, &host] } else { [&host, framing] };
     let head = format!(
-        "{method} /v1/teams/acme/x HTTP/1.1\r\nauthorization: Bearer {TOKEN}1\r\n\
-         host: {host}\r\n{framing}\r\n\r\n"
+        "{method} /v1/teams/acme/x HTTP/1.1\r\nauthorization: Bearer {TOKEN}1\r\n{}\r\n\r\n",
+        last.join("\r\n")
     );
     Arrived { head, body: body.into() }
 }
@@ -39,6 +41,35 @@ async fn check(app: &App, issuer: &Recorder, line: &str, rest: &str, expected: E
     assert_eq!(issuer.take(), Vec::from_iter(expected), "{rest}");
 }
 
+// faults 140, 285: requests that say twice where they end
+#[tokio::test]
+async fn two_lengths_are_never_two_requests() {
+    let rows: [(&str, Expected<'_>); 12] = [
+        (
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
+            Some((ONE, "")),
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nSMUGGLED",
+            Some((ONE, "")),
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\nLENGTH\r\nSMUGGLED\r\n0\r\n\r\n",
+            Some((ONE, "SMUGGLED")),
+        ),
+        ("Content-Length: 0\r\nContent-Length: 5\r\n\r\nSMUGGLED", NOTHING),
+        ("Content-Length: 5\r\nContent-Length: 0\r\n\r\nhelloSMUGGLED", NOTHING),
+        ("Content-Length: 0, 5\r\n\r\nSMUGGLED", NOTHING),
+        ("Content-Length: +5\r\n\r\nhelloSMUGGLED", NOTHING),
+        ("Content-Length: 0x5\r\n\r\nhelloSMUGGLED", NOTHING),
+        ("Content-Length: 5 5\r\n\r\nhelloSMUGGLED", NOTHING),
+        ("Content-Length: -5\r\n\r\nhelloSMUGGLED", NOTHING),
+        ("Content-Length: \r\n\r\nhelloSMUGGLED", NOTHING),
+        ("Content-Length: 18446744073709551621\r\n\r\nhelloSMUGGLED", NOTHING),
+    ];
+    table(&rows).await;
+}
+
 // faults 140, 285: codings that hide
 #[tokio::test]
 async fn codings_that_hide_are_refused() {
@@ -59,6 +90,41 @@ async fn codings_that_hide_are_refused() {
     ];
     let rows = codings.map(|coding| (format!("{coding}{body}"), NOTHING));
     table(&rows.each_ref().map(|(rest, expected)| (rest.as_str(), *expected))).await;
+}
+
+// faults 140, 285: what has one meaning arrives with it, written anew
+#[tokio::test]
+async fn bodies_are_framed_anew() {
+    let close = "Connection: close\r\n\r\n";
+    let rows: [(&str, Expected<'_>); 8] = [
+        (
+            "Content-Length: 5\r\nConnection: close\r\n\r\nhelloSMUGGLED",
+            Some(("content-length: 5", "hello")),
+        ),
+        (
+            "Content-Length: 5\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+            Some(("content-length: 5", "hello")),
+        ),
+        (
+            "Connection: close\r\nTransfer-Encoding: CHUNKED\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\nSMUGGLED",
+            Some((ONE, "hello")),
+        ),
+        (
+            "Connection: close\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+            Some((ONE, "")),
+        ),
+        (
+            "Connection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n1\r\nx\r\n0\r\nX-T: 1\r\nHost: evil\r\n\r\n",
+            Some((ONE, "x")),
+        ),
+        (
+            "Transfer-Encoding: chunked\nX-Dropped: 1\nConnection: close, x-dropped\n\n1\r\nx\r\n0\r\n\r\n",
+            Some((ONE, "x")),
+        ),
+        (close, Some(("content-length: 0", ""))),
+        ("Content-Length: 0\r\nConnection: close\r\n\r\nSMUGGLED", Some(("content-length: 0", ""))),
+    ];
+    table(&rows).await;
 }
 
 // fault 140: the issuer never gets a whole request of a body that is broken
