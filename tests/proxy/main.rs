@@ -14,5 +14,8 @@ mod bench;
 mod clients;
 mod framing;
 mod headers;
+mod links;
+mod mint;
 mod paths;
+mod rules;
 mod unauthorized;

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Daemon, Home, client::MINT, home::any_key};
+use super::{Daemon, Home, home::any_key};
 
 /// What each mint grants, with its number behind it.
 pub(crate) const TOKEN: &str = "eyJh.real-token-canary.";
@@ -146,10 +146,10 @@ where
 {
     loop {
         let head = talk.head().await?;
-        if head.starts_with(&format!("POST {MINT} ")) {
+        if let Some(team) = minting_team(&head) {
             talk.body(&head).await?;
             let number = talk.seen.mints.fetch_add(1, Ordering::SeqCst) + 1;
-            talk.send(&granted(number)).await?;
+            talk.send(&granted(number, &team)).await?;
             continue;
         }
         talk = converse(talk, head).await?;
@@ -259,10 +259,17 @@ fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
     })
 }
 
-fn granted(number: usize) -> Vec<u8> {
+/// Tells for which team a call mints, if it does.
+fn minting_team(head: &str) -> Option<String> {
+    let path = head.strip_prefix("POST /v1/teams/")?;
+    let (team, _) = path.split_once("/service_token HTTP/1.1\r\n")?;
+    Some(team.to_owned())
+}
+
+fn granted(number: usize, team: &str) -> Vec<u8> {
     let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let grant = format!(
-        r#"{{"bearer_token":"{TOKEN}{number}","expires_at":"{end:.9}","team_name":"acme"}}"#
+        r#"{{"bearer_token":"{TOKEN}{number}","expires_at":"{end:.9}","team_name":"{team}"}}"#
     );
     answer("200 OK", &grant)
 }
