@@ -65,6 +65,8 @@ pub enum ForwardError {
     Connect,
     /// The connection broke, or what came was no HTTP.
     Broken,
+    /// The body of the call ended before its end.
+    Body(Broken),
 }
 
 impl Forwarder {
@@ -109,11 +111,17 @@ impl Forwarder {
             Connected::Direct(client) => client.request(call).await,
             Connected::Tunnelled(client) => client.request(call).await,
         };
-        answer.map_err(|error| match error.is_connect() {
-            true => ForwardError::Connect,
-            false => ForwardError::Broken,
+        answer.map_err(|error| match sender_of(&error) {
+            Some(broken) => ForwardError::Body(broken),
+            None if error.is_connect() => ForwardError::Connect,
+            None => ForwardError::Broken,
         })
     }
+}
+
+/// Finds, among the causes, that it was the call's own body that broke off.
+fn sender_of(error: &(dyn std::error::Error + 'static)) -> Option<Broken> {
+    error.downcast_ref().copied().or_else(|| sender_of(error.source()?))
 }
 
 fn connected(okta: &Okta) -> Result<Connected, TransportError> {

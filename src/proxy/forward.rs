@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response};
-use http_body_util::{BodyExt, Collected, Full, Limited};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts,
+};
+use http_body::Body;
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use zeroize::Zeroizing;
@@ -20,7 +23,7 @@ use super::{
 use crate::{
     okta::{
         classify,
-        forwarder::{ForwardError, Streamed},
+        forwarder::{Broken, ForwardError, Streamed},
     },
     process::clock::Clock,
     token::published::Published,
@@ -30,6 +33,9 @@ use crate::{
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 /// Most of a 401's body that is read to learn its type.
 const LARGEST_401: usize = 64 * 1024;
+
+/// Methods that say how long their body is even when there is none.
+const ENCLOSING: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
 /// What one call is forwarded by.
 pub(super) struct Call<'a> {
@@ -78,7 +84,7 @@ impl Call<'_> {
                 replay: None,
             });
         }
-        let (refused, newer) = self.refused(first, &token).await;
+        let (refused, newer) = self.refused(&head.method, first, &token).await;
         let (Some(again), Some(newer)) = (again, newer) else {
             return Ok(Answered { response: refused, upstream, replay: None });
         };
@@ -133,10 +139,16 @@ impl Call<'_> {
         *call.headers_mut() = head.headers.clone();
         let bearer = bearer(token).ok_or(Refusal::NoToken)?;
         call.headers_mut().insert(header::AUTHORIZATION, bearer);
+        if call.body().is_end_stream() && ENCLOSING.contains(&head.method) {
+            // Without a length some servers answer 411 (RFC 9110 section 8.6).
+            call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let answer = timeout(self.idle, self.upstream.forwarder.send(call)).await;
         answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
             ForwardError::Connect => Refusal::Unreachable,
             ForwardError::Broken => Refusal::Broken,
+            ForwardError::Body(Broken::Sender) => Refusal::BadRequest,
+            ForwardError::Body(Broken::Stalled) => Refusal::Timeout,
         })
     }
 
@@ -146,6 +158,7 @@ impl Call<'_> {
     /// be read counts as the former, within the budget.
     async fn refused(
         &self,
+        method: &Method,
         answer: Response<Incoming>,
         token: &Published,
     ) -> (Response<Download>, Option<Arc<Published>>) {
@@ -154,27 +167,30 @@ impl Call<'_> {
         let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
         let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
         let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
-        let whole = Full::new(body.unwrap_or_default()).map_err(|never| match never {});
-        (self.finished(&parts, whole.boxed()), newer)
+        let refused = match body {
+            Some(body) => self.finished(method, parts, body::whole(body)),
+            None => Refusal::Unreadable.into_response(),
+        };
+        (refused, newer)
     }
 
     fn passed(&self, method: &Method, answer: Response<Incoming>) -> Response<Download> {
         let (parts, body) = answer.into_parts();
-        let mut response = self.finished(&parts, body::paced(body, self.idle));
+        self.finished(method, parts, body::paced(body, self.idle))
+    }
+
+    fn finished(&self, method: &Method, parts: Parts, body: Download) -> Response<Download> {
+        let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
+        let mut headers = headers::for_client(&parts.headers, origin, &self.own, now);
         if (*method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED)
             && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
         {
             // There is no body: this is the length that a GET would see.
-            response.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
+            headers.insert(header::CONTENT_LENGTH, length.clone());
         }
-        response
-    }
-
-    fn finished(&self, parts: &response::Parts, body: Download) -> Response<Download> {
-        let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
         let mut response = Response::new(body);
         *response.status_mut() = parts.status;
-        *response.headers_mut() = headers::for_client(&parts.headers, origin, &self.own, now);
+        *response.headers_mut() = headers;
         response
     }
 }

@@ -82,8 +82,12 @@ pub fn for_client(issuer: &HeaderMap, origin: &str, own: &str, now: Wall) -> Hea
 }
 
 fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let listed = all(headers, &header::CONNECTION).to_ascii_lowercase();
-    let is_listed = |name: &HeaderName| listed.split(',').any(|word| word.trim() == name.as_str());
+    let is_listed = |name: &HeaderName| {
+        let lines = headers.get_all(header::CONNECTION).iter();
+        // As bytes: a line with a word that is no text lists its other words all the same.
+        let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
     let pairs = headers
         .iter()
         .filter(|(name, _)| !HOP_BY_HOP.contains(name) && !is_listed(name) && keep(name));

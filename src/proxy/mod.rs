@@ -117,7 +117,7 @@ impl Proxy {
         let upstream = self.upstream(&path.team).ok_or(Refusal::NotFound)?;
         if path.is_service_token() {
             let is_post = request.method() == Method::POST;
-            return if is_post { Ok((path, upstream)) } else { Err(Refusal::Method) };
+            return if is_post { Ok((path, upstream)) } else { Err(Refusal::MintMethod) };
         }
         if !self.is_ours(request.headers()) {
             return Err(Refusal::Unauthorized);

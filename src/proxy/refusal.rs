@@ -20,6 +20,8 @@ pub enum Refusal {
     NotFound,
     /// The method is not forwarded.
     Method,
+    /// A mint is asked for by another method than POST.
+    MintMethod,
     /// The client was too slow.
     Timeout,
     /// The body of a local mint is too large.
@@ -38,6 +40,8 @@ pub enum Refusal {
     Broken,
     /// The issuer did not answer in time.
     Late,
+    /// The issuer answered 401, and nobody could read why.
+    Unreadable,
 }
 
 impl Refusal {
@@ -60,6 +64,9 @@ impl Refusal {
             }
             Self::Method => {
                 (Status::METHOD_NOT_ALLOWED, "invalid_request", "bearerd forwards no such method")
+            }
+            Self::MintMethod => {
+                (Status::METHOD_NOT_ALLOWED, "invalid_request", "service_token takes POST only")
             }
             Self::Timeout => {
                 (Status::REQUEST_TIMEOUT, "invalid_request", "the request came too slowly")
@@ -88,6 +95,19 @@ impl Refusal {
             Self::Late => {
                 (Status::GATEWAY_TIMEOUT, "gateway_timeout", "the issuer did not answer in time")
             }
+            Self::Unreadable => (
+                Status::UNAUTHORIZED,
+                "authentication_error",
+                "the issuer refused bearerd's token in an answer that cannot be read",
+            ),
+        }
+    }
+
+    const fn allowed(self) -> Option<&'static str> {
+        match self {
+            Self::Method => Some("GET, HEAD, POST, PUT, PATCH, DELETE"),
+            Self::MintMethod => Some("POST"),
+            _ => None,
         }
     }
 
@@ -98,9 +118,8 @@ impl Refusal {
         let body = ErrorBody { code: status.as_u16(), message: message.into(), kind: kind.into() };
         let mut response = json(status, serde_json::to_vec(&body).unwrap_or_default().into());
         let headers = response.headers_mut();
-        if self == Self::Method {
-            let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-            headers.insert(header::ALLOW, methods);
+        if let Some(methods) = self.allowed() {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         if matches!(self, Self::NoToken | Self::TooMany) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
