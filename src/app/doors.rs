@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Connections of scrapers and probes at once.
-const TELEMETRY_CONNECTIONS: usize = 32;
+const TELEMETRY_CONNECTIONS: usize = 128;
 /// Connections of operators at once.
 const CONTROL_CONNECTIONS: usize = 32;
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{AppError, Bound};
+use super::Bound;
 use crate::{
     process::{
         clock::Clock,
@@ -32,19 +32,12 @@ pub enum End {
 
 impl Bound {
     /// Serves until a signal or a failure beyond repair; needs the runtime that `build` had.
-    ///
-    /// # Errors
-    ///
-    /// Fails when signals cannot be received.
-    pub async fn serve(mut self) -> Result<End, AppError> {
-        let refused =
-            |error: std::io::Error| AppError::System { what: "signals", kind: error.kind() };
-        let mut signals = Signals::new().map_err(refused)?;
+    pub async fn serve(mut self, mut signals: Signals) -> End {
         notify::ready("serving");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let end = self.live(&mut signals).await;
         self.stop(&mut signals, end).await;
-        Ok(end)
+        end
     }
 
     async fn live(&mut self, signals: &mut Signals) -> End {

@@ -37,14 +37,6 @@ pub enum AppError {
     /// A setting cannot be changed while the daemon runs.
     #[error("needs a restart: {0}")]
     NeedsRestart(String),
-    /// The operating system refuses something basic.
-    #[error("the operating system refuses {what}: {kind}")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        kind: std::io::ErrorKind,
-    },
 }
 
 /// What everybody in the process shares.

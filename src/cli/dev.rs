@@ -10,7 +10,12 @@ use std::{
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{exit::Exit, run::ended, settings::Settings, terminal};
+use super::{
+    exit::Exit,
+    run::{ended, signals},
+    settings::Settings,
+    terminal,
+};
 use crate::{
     app::{self, Bound},
     emulator::{Emulator, Options},
@@ -28,6 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
+    let signals = signals()?;
     let home = Home::make()?;
     let options = Options {
         key_file: Some(home.path("key.json")),
@@ -41,7 +47,7 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let logs = logs::start(&loaded.config.log);
     let bound = app::build(settings.sources(), loaded, logs)?;
     terminal::say(&introduction(&home, &emulator.base_url(), &bound))?;
-    let end = bound.serve().await?;
+    let end = bound.serve(signals).await;
     emulator.stop().await;
     ended(end)
 }

@@ -1,9 +1,9 @@
 //! `bearerd emulator`
 
-use super::{exit::Exit, terminal};
+use super::{exit::Exit, run::signals, terminal};
 use crate::{
     emulator::{Emulator, Options},
-    process::signals::{Signal, Signals},
+    process::signals::Signal,
 };
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let refused = |error: std::io::Error| Exit::failed(error.to_string());
     let key_file = args.options.key_file.clone();
-    let mut signals = Signals::new().map_err(refused)?;
+    let mut signals = signals()?;
     let emulator = Emulator::start(args.options).await.map_err(refused)?;
     let key = key_file.map_or_else(
         || {

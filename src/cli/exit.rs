@@ -68,7 +68,7 @@ impl From<AppError> for Exit {
                 Self::configuration(sentence)
             }
             AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
-            AppError::Bind(_) | AppError::System { .. } => Self::failed(sentence),
+            AppError::Bind(_) => Self::failed(sentence),
         }
     }
 }

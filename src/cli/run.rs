@@ -3,6 +3,7 @@
 use super::{exit::Exit, settings::Settings};
 use crate::{
     app::{self, End},
+    process::signals::Signals,
     telemetry::logs,
 };
 
@@ -13,10 +14,17 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
+    // First of all: a signal that comes before somebody waits for it would end the process.
+    let signals = signals()?;
     let loaded = args.settings.load()?;
     let logs = logs::start(&loaded.config.log);
     let bound = app::build(args.settings.sources(), loaded, logs)?;
-    ended(bound.serve().await?)
+    ended(bound.serve(signals).await)
+}
+
+/// Takes over the signals of the process.
+pub(super) fn signals() -> Result<Signals, Exit> {
+    Signals::new().map_err(|error| Exit::failed(format!("no signals: {}", error.kind())))
 }
 
 /// Tells whether a daemon ended as it should.

@@ -171,7 +171,7 @@ fn told_by(name: &HeaderName, value: &HeaderValue) -> Option<Denial> {
         // Only somebody who forwards for others sends these (fault 136).
         "forwarded" | "via" | "x-real-ip" | "true-client-ip" | "cf-connecting-ip"
         | "x-original-url" => Some(Denial::Forwarded),
-        name if name.starts_with("x-forwarded-") => Some(Denial::Forwarded),
+        name if name.starts_with("x-forwarded") => Some(Denial::Forwarded),
         "upgrade" => Some(Denial::Upgrade),
         _ => None,
     }

@@ -124,6 +124,7 @@ fn browsers_and_forwarders_are_refused_on_every_transport() {
         ("x-forwarded-for", "1.2.3.4"),
         ("x-forwarded-host", "evil"),
         ("x-forwarded-anything", "x"),
+        ("x-forwarded", "x"),
         ("x-real-ip", "1.2.3.4"),
         ("true-client-ip", "1.2.3.4"),
         ("cf-connecting-ip", "1.2.3.4"),

@@ -47,6 +47,11 @@ impl Busy {
         Work(self)
     }
 
+    fn end(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+        self.0.working.store(false, Ordering::Relaxed);
+    }
+
     fn is_working(&self) -> bool {
         self.0.working.load(Ordering::Relaxed)
     }
@@ -57,10 +62,29 @@ impl Busy {
     }
 }
 
+impl Work<'_> {
+    /// Goes on with the work for as long as an answer streams.
+    #[must_use]
+    pub fn lasting(self) -> LastingWork {
+        let busy = self.0.clone();
+        // The work has not ended: it has only changed hands.
+        std::mem::forget(self);
+        LastingWork(busy)
+    }
+}
+
 impl Drop for Work<'_> {
     fn drop(&mut self) {
-        self.0.0.answered.store(true, Ordering::Relaxed);
-        self.0.0.working.store(false, Ordering::Relaxed);
+        self.0.end();
+    }
+}
+
+/// Ends the work on one request when it is dropped, wherever that is.
+pub struct LastingWork(Busy);
+
+impl Drop for LastingWork {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -93,7 +93,7 @@ impl LocalApi {
         let mut answered = proxy.answer(request).await;
         let told = Forwarded { upstream: answered.upstream, replay: answered.replay };
         answered.response.extensions_mut().insert(told);
-        answered.response.map(Body::Streamed)
+        answered.response.map(Body::from)
     }
 }
 
@@ -126,7 +126,7 @@ impl App for LocalApi {
     /// On Okta's paths errors have Okta's shape.
     fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
         match endpoint {
-            Endpoint::Proxy => okta_shape(problem.kind).into_response().map(Body::Streamed),
+            Endpoint::Proxy => okta_shape(problem.kind).into_response().map(Body::from),
             _ => problem.into_response(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
+
 use super::{
     credentials::{Credentials, Member},
     problem::{Kind, Problem},
@@ -20,7 +22,13 @@ pub(super) struct Served {
     pub(super) serves_token: bool,
     pub(super) proxy: Option<Proxy>,
     pub(super) first_token_wait: Duration,
+    /// Places of requests that wait for a change: whoever hangs up while it waits is not noticed
+    /// before the wait is over, and must not take the places of all others.
+    pub(super) waits: Semaphore,
 }
+
+/// Part of a listener's connections that may wait for a change, as a divisor.
+const WAITING_PART: usize = 4;
 
 impl Served {
     pub(super) fn new(
@@ -40,6 +48,7 @@ impl Served {
             serves_token: listener.serves_token,
             proxy,
             first_token_wait: listener.first_token_wait,
+            waits: Semaphore::new(listener.limits.max_connections.div_ceil(WAITING_PART)),
         }
     }
 

@@ -53,6 +53,11 @@ pub trait App: Send + Sync + 'static {
         Proof::Header
     }
 
+    /// Tells whether a connection may bring a second request.
+    fn keeps_alive(&self) -> bool {
+        true
+    }
+
     /// Tells whether a client may stop sending and still wait for its answer.
     fn answers_half_closed(&self) -> bool {
         true
@@ -209,11 +214,11 @@ impl<A: App> Server<A> {
             let work = busy.work();
             async move {
                 let response = self.handle(request, visit).await;
-                drop(work);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| body.during(work)))
             }
         });
         let connection = http1::Builder::new()
+            .keep_alive(self.app.keeps_alive())
             .half_close(self.app.answers_half_closed())
             .max_buf_size(LARGEST_HEAD)
             .max_headers(MOST_HEADERS)

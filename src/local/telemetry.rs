@@ -98,6 +98,11 @@ impl App for Telemetry {
         }
     }
 
+    /// Scrapes and probes are rare: no place is held between them, so that all find one.
+    fn keeps_alive(&self) -> bool {
+        false
+    }
+
     async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
         if let Err(problem) = allow(&request, READS) {
             return problem.into_response();

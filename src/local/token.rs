@@ -55,6 +55,9 @@ pub(super) async fn current(
     match query.wait {
         None => Ok(unchanged(&published)),
         Some(wait) => {
+            let Ok(_place) = served.waits.try_acquire() else {
+                return Ok(unchanged(&published));
+            };
             let change = changed(handle, &published, query.format, wait);
             let answer = closing.run_until_cancelled(change).await;
             answer.unwrap_or_else(|| Ok(unchanged(&published)))

@@ -11,11 +11,19 @@ pub fn harden() {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     rustix::thread::set_no_new_privs(true).ok();
     restrict_new_files();
+    allow_descriptors();
     std::panic::set_hook(Box::new(|panic| {
         // The payload may quote a secret; the place cannot (fault 228).
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a task has panicked");
     }));
+}
+
+/// Raises the soft limit of descriptors to the hard one, which connections need (fault 185).
+fn allow_descriptors() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(Resource::Nofile, all).ok();
 }
 
 /// Makes new files ours alone; call it while there is one thread.

@@ -144,12 +144,15 @@ impl Call<'_> {
             call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let answer = timeout(self.idle, self.upstream.forwarder.send(call)).await;
-        answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
+        let answer = answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
             ForwardError::Connect => Refusal::Unreachable,
             ForwardError::Broken => Refusal::Broken,
             ForwardError::Body(Broken::Sender) => Refusal::BadRequest,
             ForwardError::Body(Broken::Stalled) => Refusal::Timeout,
-        })
+        })?;
+        // No call of ours asked for another protocol, and there are no other statuses.
+        let is_final = (200..600).contains(&answer.status().as_u16());
+        is_final.then_some(answer).ok_or(Refusal::Broken)
     }
 
     /// Looks into a 401: its answer for the client, and a newer token if one helps.

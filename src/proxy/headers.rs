@@ -34,7 +34,7 @@ const DROPPED_REQUEST: [HeaderName; 12] = [
     HeaderName::from_static("x-real-ip"),
 ];
 const DROPPED_REQUEST_PREFIXES: [&str; 5] =
-    ["proxy-", "x-forwarded-", "x-original-", "x-rewrite-", "sec-"];
+    ["proxy-", "x-forwarded", "x-original-", "x-rewrite-", "sec-"];
 
 /// What the issuer tells a browser, or about its own host.
 const DROPPED_ANSWER: [HeaderName; 6] = [
@@ -56,6 +56,8 @@ const RETRY_TIMES: [HeaderName; 2] =
 pub fn for_issuer(client: &HeaderMap) -> HeaderMap {
     copied(client, |name| {
         !DROPPED_REQUEST.contains(name)
+            // Some servers read `_` as `-`: such a name could be any of these.
+            && !name.as_str().contains('_')
             && !DROPPED_REQUEST_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
     })
 }
@@ -172,6 +174,8 @@ mod tests {
             ("x-original-url", "/x"),
             ("x-rewrite-url", "/x"),
             ("sec-fetch-mode", "cors"),
+            ("x-forwarded", "x"),
+            ("x_http_method_override", "DELETE"),
             ("x-bearerd", "1"),
         ]);
         let expected = ["accept", "content-type", "if-none-match", "range", "user-agent"];
