@@ -8,7 +8,42 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::paced::Work;
 use crate::{okta::forwarder::Broken, proxy::Download};
+
+/// An answer's body with the work on its request, which ends when the last byte is handed over.
+pub struct Working {
+    body: Body,
+    _work: Work,
+}
+
+impl Working {
+    /// Lets the work last as long as the body.
+    #[must_use]
+    pub const fn new(body: Body, work: Work) -> Self {
+        Self { body, _work: work }
+    }
+}
+
+impl http_body::Body for Working {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// Holds what is sent.
 pub enum Body {

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    body::Body,
+    body::{Body, Working},
     guard::{self, Denial, Proof},
     paced::{Busy, Paced},
     problem::Problem,
@@ -205,8 +205,7 @@ impl<A: App> Server<A> {
             let work = busy.work();
             async move {
                 let response = self.handle(request, visit).await;
-                drop(work);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| Working::new(body, work)))
             }
         });
         let connection = http1::Builder::new()
