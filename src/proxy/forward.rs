@@ -161,7 +161,9 @@ impl Call<'_> {
             // Without a length some servers answer 411 (RFC 9110 section 8.6).
             call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Ok(pace.keep(self.upstream.forwarder.send(call)).await??)
+        let answer = pace.keep(self.upstream.forwarder.send(call)).await??;
+        // A switch to another protocol was not asked for.
+        if answer.status().is_informational() { Err(Refusal::Broken) } else { Ok(answer) }
     }
 
     /// Looks into a 401: its answer for the client, and a newer token if one helps.
@@ -194,7 +196,7 @@ impl Call<'_> {
     fn finished(&self, method: &Method, parts: Parts, body: Download) -> Response<Download> {
         let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
         let mut headers = headers::for_client(&parts.headers, origin, &self.own, now);
-        if (*method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED)
+        if *method == Method::HEAD
             && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
         {
             // There is no body: this is the length that a GET would see.

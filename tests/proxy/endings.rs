@@ -74,12 +74,13 @@ async fn bodies_of_any_framing_arrive_whole() {
 #[tokio::test]
 async fn broken_answers_are_502_in_oktas_shape() {
     let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
-    let rows: [&[u8]; 7] = [
+    let rows: [&[u8]; 8] = [
         b"Connection: close\r\n",
         b"\r\n\r\nConnection: close",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nX: y\r\n folded\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/3.0 200 OK\r\nConnection: close\r\n\r\n",
         huge.as_bytes(),
     ];
