@@ -91,6 +91,58 @@ async fn upload(app: &App, method: &str) {
     assert_eq!(visitor.reply().await.status, 200, "{method}");
 }
 
+// fault 288: who is slow slows the other side down, and nothing piles up between them
+#[tokio::test]
+async fn a_client_that_does_not_read_stops_the_issuer() {
+    const DOWNLOADS: u64 = 32;
+    const EACH: u64 = 32 * MIB;
+    let sent = Arc::<AtomicU64>::default();
+    let counting = Arc::clone(&sent);
+    let issuer = Recorder::conversing(move |mut talk, _| {
+        let sent = Arc::clone(&counting);
+        async move {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {EACH}\r\n\r\n");
+            talk.send(head.as_bytes()).await?;
+            let piece = vec![b'x'; PIECE];
+            for _ in 0..EACH / PIECE as u64 {
+                talk.send(&piece).await?;
+                sent.fetch_add(PIECE as u64, Ordering::SeqCst);
+            }
+            Ok(talk)
+        }
+    })
+    .await;
+    let mut home = issuer.home();
+    home.set_both("write_timeout", "60s");
+    let daemon = home.start().await;
+    let app = daemon.app().await;
+    let before = daemon.resident();
+    let mut visitors = Vec::new();
+    for _ in 0..DOWNLOADS {
+        let mut visitor = app.send("GET /v1/teams/acme/x HTTP/1.1", b"\r\n").await;
+        assert_eq!(visitor.head().await.status, 200);
+        visitors.push(visitor);
+    }
+    settled(&sent).await;
+    let stopped_at = sent.load(Ordering::SeqCst);
+    assert!(stopped_at < DOWNLOADS * EACH, "all {stopped_at} bytes were taken");
+    let grown = daemon.resident().saturating_sub(before);
+    assert!(grown < DOWNLOADS * 320, "{grown} KiB for {DOWNLOADS} calls");
+    let mut visitor = visitors.pop().unwrap();
+    assert_eq!(visitor.swallow(EACH).await, EACH, "it goes on when the client does");
+}
+
+/// Waits until a count no longer grows.
+async fn settled(count: &AtomicU64) {
+    let mut last = 0;
+    until("nothing moves any more", async || {
+        sleep(Duration::from_millis(200)).await;
+        let now = count.load(Ordering::SeqCst);
+        std::mem::replace(&mut last, now) == now && now > 0
+    })
+    .await;
+}
+
 // section 3: a call ends when no byte has moved, not when it takes long
 #[tokio::test]
 async fn what_moves_slowly_is_never_cut_off() {
