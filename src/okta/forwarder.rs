@@ -29,6 +29,9 @@ use crate::config::model::{Credential, Okta};
 /// Longest rest of a pooled connection: shorter than any server's own patience (fault 47).
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
+/// Most bytes of one connection that wait here in one direction; no head of an answer is larger.
+const BUFFER: usize = 64 * 1024;
+
 /// The body of a forwarded call, or of its answer.
 pub type Streamed = BoxBody<Bytes, Broken>;
 
@@ -133,6 +136,7 @@ fn connected(okta: &Okta) -> Result<Connected, TransportError> {
     let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new());
+    builder.http1_max_buf_size(BUFFER);
     let Some(proxy) = &okta.proxy else {
         return Ok(Connected::Direct(builder.build(tls.wrap_connector(http))));
     };

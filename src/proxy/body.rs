@@ -1,4 +1,4 @@
-//! Bodies on their way: held for a second try within a budget, ended when nothing moves.
+//! Bodies on their way: held for a second try within a budget, else streamed.
 
 use std::{
     pin::Pin,
@@ -9,17 +9,20 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep, timeout},
+    time::timeout,
 };
 
+use super::pace::Pace;
 use crate::okta::forwarder::{Broken, Streamed};
 
 /// Unit in which the memory for held bodies is given out, in bytes.
 const UNIT: usize = 1024;
+/// Largest piece in which bytes at hand are sent.
+const PIECE: usize = 64 * 1024;
 
 /// Lends memory to bodies that are held; one budget for all calls of a listener.
 #[derive(Clone)]
@@ -85,34 +88,54 @@ impl ReplayMemory {
 }
 
 /// Makes the body of a call of which nothing is sent again.
-pub(super) fn streamed(start: Bytes, rest: Incoming, idle: Duration) -> Streamed {
+pub(super) fn streamed(start: Bytes, rest: Incoming, pace: &Pace) -> Streamed {
     let rest = rest.map_err(|_| Broken::Sender);
-    if start.is_empty() {
-        return Moving::new(rest, idle).boxed();
-    }
-    let start = Full::new(start).map_err(|never| match never {});
-    Moving::new(Chained { start: Some(start), rest }, idle).boxed()
+    pace.watch(Chained { start: Pieces(start), rest }).boxed()
 }
 
 /// Makes the body of a call that is at hand.
-pub(super) fn whole(body: Bytes) -> Streamed {
-    Full::new(body).map_err(|never| match never {}).boxed()
+pub(super) fn whole(body: Bytes, pace: &Pace) -> Streamed {
+    pace.watch(Pieces(body)).boxed()
 }
 
-/// Ends an answer's body when nothing moves.
+/// Makes the body of an answer, which ends when nothing moves.
 pub(super) fn paced(body: Incoming, idle: Duration) -> Streamed {
-    Moving::new(body.map_err(|_| Broken::Sender), idle).boxed()
+    Pace::new(idle).watch(body.map_err(|_| Broken::Sender)).boxed()
 }
 
-/// One body after the other.
-struct Chained<A, B> {
-    start: Option<A>,
+/// Bytes at hand, given out bit by bit: so it can be seen that they move.
+struct Pieces(Bytes);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let length = self.0.len().min(PIECE);
+        let piece = self.0.split_to(length);
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+/// What has been read of a body, and then the rest.
+struct Chained<B> {
+    start: Pieces,
     rest: B,
 }
 
-impl<A, B> Body for Chained<A, B>
+impl<B> Body for Chained<B>
 where
-    A: Body<Data = Bytes, Error = Broken> + Unpin,
     B: Body<Data = Bytes, Error = Broken> + Unpin,
 {
     type Data = Bytes;
@@ -122,68 +145,22 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(start) = &mut self.start {
-            match Pin::new(start).poll_frame(cx) {
-                Poll::Ready(None) => self.start = None,
-                other => return other,
-            }
+        if self.start.is_end_stream() {
+            return Pin::new(&mut self.rest).poll_frame(cx);
         }
-        Pin::new(&mut self.rest).poll_frame(cx)
+        Pin::new(&mut self.start).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_end_stream() && self.rest.is_end_stream()
     }
 
     /// What was announced for the whole is what is announced again.
     fn size_hint(&self) -> SizeHint {
-        let start = self.start.as_ref().and_then(|start| start.size_hint().exact()).unwrap_or(0);
+        let start = self.start.0.len() as u64;
         match self.rest.size_hint().exact() {
             Some(rest) => SizeHint::with_exact(rest.saturating_add(start)),
             None => SizeHint::default(),
         }
-    }
-}
-
-/// A body that fails when no byte has moved for too long.
-struct Moving<B> {
-    body: B,
-    idle: Duration,
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl<B> Moving<B> {
-    const fn new(body: B, idle: Duration) -> Self {
-        Self { body, idle, alarm: None }
-    }
-}
-
-impl<B> Body for Moving<B>
-where
-    B: Body<Data = Bytes, Error = Broken> + Unpin,
-{
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            if let Some(alarm) = &mut this.alarm {
-                alarm.as_mut().reset(Instant::now() + this.idle);
-            }
-            return Poll::Ready(frame);
-        }
-        let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep(this.idle)));
-        match alarm.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(Broken::Stalled))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts,
 };
 use http_body::Body;
-use http_body_util::{BodyExt, Collected, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use zeroize::Zeroizing;
@@ -16,6 +16,7 @@ use super::{
     Answered, Download, Upstream,
     body::{self, BodyError, Held, ReplayMemory},
     headers,
+    pace::{Pace, Stalled},
     path::Path,
     refusal::Refusal,
     replay,
@@ -55,6 +56,12 @@ struct Head {
     headers: HeaderMap,
 }
 
+/// The body of one try, and how it gets on.
+struct Upload {
+    body: Streamed,
+    pace: Pace,
+}
+
 /// What a second try would send.
 struct Again {
     body: Bytes,
@@ -88,7 +95,7 @@ impl Call<'_> {
         let (Some(again), Some(newer)) = (again, newer) else {
             return Ok(Answered { response: refused, upstream, replay: None });
         };
-        let second = self.send(&head, &newer, body::whole(again.body)).await?;
+        let second = self.send(&head, &newer, self.whole(again.body)).await?;
         let replay = Some(second.status().as_u16());
         Ok(Answered { response: self.passed(&head.method, second), upstream, replay })
     }
@@ -111,9 +118,9 @@ impl Call<'_> {
         &self,
         method: &Method,
         body: Incoming,
-    ) -> Result<(Streamed, Option<Again>), Refusal> {
+    ) -> Result<(Upload, Option<Again>), Refusal> {
         if !replay::may_repeat(method, &self.path, true) {
-            return Ok((body::streamed(Bytes::new(), body, self.idle), None));
+            return Ok((self.streamed(Bytes::new(), body), None));
         }
         let held = self.memory.hold(body, self.idle).await.map_err(|error| match error {
             BodyError::Stalled => Refusal::Timeout,
@@ -121,18 +128,29 @@ impl Call<'_> {
         })?;
         Ok(match held {
             Held::Whole(body, memory) => {
-                (body::whole(body.clone()), Some(Again { body, _memory: memory }))
+                (self.whole(body.clone()), Some(Again { body, _memory: memory }))
             }
-            Held::Part(start, rest) => (body::streamed(start, rest, self.idle), None),
+            Held::Part(start, rest) => (self.streamed(start, rest), None),
         })
+    }
+
+    fn whole(&self, body: Bytes) -> Upload {
+        let pace = Pace::new(self.idle);
+        Upload { body: body::whole(body, &pace), pace }
+    }
+
+    fn streamed(&self, start: Bytes, rest: Incoming) -> Upload {
+        let pace = Pace::new(self.idle);
+        Upload { body: body::streamed(start, rest, &pace), pace }
     }
 
     async fn send(
         &self,
         head: &Head,
         token: &Published,
-        body: Streamed,
+        upload: Upload,
     ) -> Result<Response<Incoming>, Refusal> {
+        let Upload { body, pace } = upload;
         let mut call = Request::new(body);
         *call.method_mut() = head.method.clone();
         *call.uri_mut() = head.uri.clone();
@@ -143,14 +161,8 @@ impl Call<'_> {
             // Without a length some servers answer 411 (RFC 9110 section 8.6).
             call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let answer = timeout(self.idle, self.upstream.forwarder.send(call)).await;
-        let answer = answer.map_err(|_| Refusal::Late)?.map_err(|error| match error {
-            ForwardError::Connect => Refusal::Unreachable,
-            ForwardError::Broken => Refusal::Broken,
-            ForwardError::Body(Broken::Sender) => Refusal::BadRequest,
-            ForwardError::Body(Broken::Stalled) => Refusal::Timeout,
-        })?;
-        // No call of ours asked for another protocol, and there are no other statuses.
+        let answer = pace.keep(self.upstream.forwarder.send(call)).await??;
+        // A switch to another protocol was not asked for, and there are no other statuses.
         let is_final = (200..600).contains(&answer.status().as_u16());
         is_final.then_some(answer).ok_or(Refusal::Broken)
     }
@@ -171,7 +183,7 @@ impl Call<'_> {
         let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
         let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
         let refused = match body {
-            Some(body) => self.finished(method, &parts, body::whole(body)),
+            Some(body) => self.finished(method, &parts, whole_answer(body)),
             None => Refusal::Unreadable.into_response(),
         };
         (refused, newer)
@@ -185,7 +197,7 @@ impl Call<'_> {
     fn finished(&self, method: &Method, parts: &Parts, body: Download) -> Response<Download> {
         let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
         let mut headers = headers::for_client(&parts.headers, origin, &self.own, now);
-        if (*method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED)
+        if *method == Method::HEAD
             && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
         {
             // There is no body: this is the length that a GET would see.
@@ -196,6 +208,30 @@ impl Call<'_> {
         *response.headers_mut() = headers;
         response
     }
+}
+
+impl From<ForwardError> for Refusal {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::Connect => Self::Unreachable,
+            ForwardError::Broken => Self::Broken,
+            ForwardError::Body(Broken::Sender) => Self::BadRequest,
+            ForwardError::Body(Broken::Stalled) => Self::Timeout,
+        }
+    }
+}
+
+impl From<Stalled> for Refusal {
+    fn from(stalled: Stalled) -> Self {
+        match stalled {
+            Stalled::Client => Self::Timeout,
+            Stalled::Issuer => Self::Late,
+        }
+    }
+}
+
+fn whole_answer(body: Bytes) -> Download {
+    Full::new(body).map_err(|never| match never {}).boxed()
 }
 
 fn bearer(token: &Published) -> Option<HeaderValue> {

@@ -9,6 +9,7 @@ pub mod headers;
 pub mod link;
 pub mod local_token;
 mod mint;
+mod pace;
 pub mod path;
 pub mod refusal;
 pub mod replay;

@@ -12,10 +12,12 @@
 
 mod bench;
 mod clients;
+mod endings;
 mod framing;
 mod headers;
 mod links;
 mod mint;
 mod paths;
 mod rules;
+mod streaming;
 mod unauthorized;

@@ -14,7 +14,7 @@ pub(crate) use self::{
     client::{App, Place, Reply, Visitor},
     daemon::Daemon,
     home::Home,
-    recorder::{Arrived, Recorder},
+    recorder::{Arrived, Conversation, Recorder},
 };
 
 /// Longest time that anything may take which should happen at once or soon.
