@@ -177,7 +177,7 @@ impl Call<'_> {
         let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
         let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
         let refused = match body {
-            Some(body) => self.finished(method, parts, whole_answer(body)),
+            Some(body) => self.finished(method, &parts, whole_answer(body)),
             None => Refusal::Unreadable.into_response(),
         };
         (refused, newer)
@@ -185,10 +185,10 @@ impl Call<'_> {
 
     fn passed(&self, method: &Method, answer: Response<Incoming>) -> Response<Download> {
         let (parts, body) = answer.into_parts();
-        self.finished(method, parts, body::paced(body, self.idle))
+        self.finished(method, &parts, body::paced(body, self.idle))
     }
 
-    fn finished(&self, method: &Method, parts: Parts, body: Download) -> Response<Download> {
+    fn finished(&self, method: &Method, parts: &Parts, body: Download) -> Response<Download> {
         let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
         let mut headers = headers::for_client(&parts.headers, origin, &self.own, now);
         if *method == Method::HEAD

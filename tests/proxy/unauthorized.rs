@@ -230,7 +230,7 @@ async fn only_what_may_be_repeated_is_sent_again() {
     let statuses: HashMap<_, _> = calls.join_all().await.into_iter().collect();
     let arrived = issuer.take();
     for (method, path, body, is_repeated) in rows {
-        let start = format!("{method} /v1/teams/acme{} ", path);
+        let start = format!("{method} /v1/teams/acme{path} ");
         let of: Vec<_> = arrived.iter().filter(|call| call.head.starts_with(&start)).collect();
         assert_eq!(of.len(), 1 + usize::from(is_repeated), "{method} {path}");
         assert!(of.iter().all(|call| call.body == body), "{method} {path}");
