@@ -9,7 +9,7 @@ use http::{
 use http_body::Body;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
@@ -63,10 +63,7 @@ struct Upload {
 }
 
 /// What a second try would send.
-struct Again {
-    body: Bytes,
-    _memory: Vec<OwnedSemaphorePermit>,
-}
+struct Again(Bytes);
 
 impl Call<'_> {
     /// Sends the call on and gives its answer.
@@ -92,10 +89,10 @@ impl Call<'_> {
             });
         }
         let (refused, newer) = self.refused(&head.method, first, &token).await;
-        let (Some(again), Some(newer)) = (again, newer) else {
+        let (Some(Again(body)), Some(newer)) = (again, newer) else {
             return Ok(Answered { response: refused, upstream, replay: None });
         };
-        let second = self.send(&head, &newer, self.whole(again.body)).await?;
+        let second = self.send(&head, &newer, self.whole(body)).await?;
         let replay = Some(second.status().as_u16());
         Ok(Answered { response: self.passed(&head.method, second), upstream, replay })
     }
@@ -120,16 +117,14 @@ impl Call<'_> {
         body: Incoming,
     ) -> Result<(Upload, Option<Again>), Refusal> {
         if !replay::may_repeat(method, &self.path, true) {
-            return Ok((self.streamed(Bytes::new(), body), None));
+            return Ok((self.streamed([Bytes::new(), Bytes::new()], body), None));
         }
         let held = self.memory.hold(body, self.idle).await.map_err(|error| match error {
             BodyError::Stalled => Refusal::Timeout,
             BodyError::Broken => Refusal::BadRequest,
         })?;
         Ok(match held {
-            Held::Whole(body, memory) => {
-                (self.whole(body.clone()), Some(Again { body, _memory: memory }))
-            }
+            Held::Whole(body) => (self.whole(body.clone()), Some(Again(body))),
             Held::Part(start, rest) => (self.streamed(start, rest), None),
         })
     }
@@ -139,7 +134,7 @@ impl Call<'_> {
         Upload { body: body::whole(body, &pace), pace }
     }
 
-    fn streamed(&self, start: Bytes, rest: Incoming) -> Upload {
+    fn streamed(&self, start: [Bytes; 2], rest: Incoming) -> Upload {
         let pace = Pace::new(self.idle);
         Upload { body: body::streamed(start, rest, &pace), pace }
     }

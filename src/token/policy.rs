@@ -337,6 +337,10 @@ impl Policy {
             self.prompt = Some(Prompt { due, trigger: Trigger::Rejected });
             return Verdict::Wait;
         }
+        if self.flight.is_some() {
+            // A new key is being tried: what it brings is newer, too, and costs no budget.
+            return Verdict::Wait;
+        }
         if due > now || self.probe_spaced_until > now {
             return Verdict::Throttled(self.spent_for(now, due));
         }

@@ -437,3 +437,21 @@ fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
     }
     assert!((100..=130).contains(&mints), "{mints}");
 }
+
+// fault 27, 91
+#[test]
+fn with_the_budget_spent_a_report_still_waits_for_a_new_key_that_is_being_tried() {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    world.play(Act::Pass(4_000), 0.5);
+    world.play(Act::Report { stale: false }, 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    world.play(Act::Pass(3_000), 0.5);
+    world.play(Act::Report { stale: false }, 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    world.play(Act::NewKey, 0.5);
+    let step = world.play(Act::Witness, 0.5);
+    assert_eq!((step.verdict, step.mint), (Some(Verdict::Wait), None));
+    assert!(world.play(Act::Grant(3_600_000), 0.5).publish.is_some());
+}

@@ -122,7 +122,8 @@ async fn an_issuer_that_is_gone_or_silent_is_502_or_504() {
 
 #[tokio::test]
 async fn without_a_token_calls_wait_a_little_and_are_503() {
-    let stand = Stand::new().await;
+    let mut stand = Stand::new().await;
+    stand.home.set("credentials.default.refresh.retry_max", "1s");
     stand.issuer.inject("mint@503".parse::<FaultPlan>().unwrap());
     let daemon = stand.home.start_without_token().await;
     let [unix, web] = daemon.apps().await;
