@@ -88,7 +88,7 @@ fn standing(name: &str, member: &Member) -> Standing {
     let reason = match (&current, state.failing.is_some() || state.key_trouble.is_some()) {
         (Some((_, left)), false) => format!("valid for {} s", left.as_secs()),
         (Some((_, left)), true) => {
-            format!("valid for {} s, but not renewed: {}", left.as_secs(), state.trouble())
+            format!("valid for {} s, but: {}", left.as_secs(), state.trouble())
         }
         (None, _) => state.trouble(),
     };

@@ -40,7 +40,10 @@ pub enum Reason {
     #[error("the issuer did not answer in time")]
     Timeout,
     /// 401.
-    #[error("the issuer does not accept this API key (401): replace the key file")]
+    #[error(
+        "the issuer does not accept this API key for this team (401): \
+             correct team_name, or replace the key file"
+    )]
     Unauthorized,
     /// 403.
     #[error("the issuer forbids this team or user a token (403)")]

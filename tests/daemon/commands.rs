@@ -82,7 +82,7 @@ async fn without_a_token_commands_say_why() {
     daemon.until_failed("default").await;
     let token = command(&stand.home, &["token"]).await;
     assert_eq!((token.code, token.out.as_str()), (Some(69), ""), "{token:?}");
-    assert!(token.err.contains("does not accept this API key"), "{token:?}");
+    assert!(token.err.contains("does not accept this API key for this team"), "{token:?}");
     assert_one_line_of_error(&token);
     let status = command(&stand.home, &["status"]).await;
     assert_eq!(status.code, Some(1), "{status:?}");

@@ -94,11 +94,11 @@ pub(in crate::config) struct Filter;
 impl Filter {
     const LEVELS: [&'static str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-    /// Recognises a slip of the pen, which would else name a module to trace.
+    /// Recognises a lone word that is no level: it would name a module, and silence all others.
     fn is_slip(text: &str) -> bool {
         let word = text.to_ascii_lowercase();
-        !Self::LEVELS.contains(&word.as_str())
-            && Self::LEVELS.iter().any(|level| strsim::damerau_levenshtein(level, &word) <= 2)
+        let is_word = text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+        is_word && !Self::LEVELS.contains(&word.as_str())
     }
 }
 
