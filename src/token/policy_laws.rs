@@ -455,3 +455,42 @@ fn with_the_budget_spent_a_report_still_waits_for_a_new_key_that_is_being_tried(
     assert_eq!((step.verdict, step.mint), (Some(Verdict::Wait), None));
     assert!(world.play(Act::Grant(3_600_000), 0.5).publish.is_some());
 }
+
+#[test]
+fn a_tenth_of_a_life_must_have_passed_and_no_more() {
+    let wanted = |after| {
+        let mut world = World::new(RefreshSettings::default());
+        world.play(Act::Pass(0), 0.5);
+        world.play(Act::Grant(60_000), 0.5);
+        world.play(Act::Pass(after), 0.5);
+        world.play(Act::Wanted(59_000), 0.5).verdict
+    };
+    assert_eq!(wanted(5_999), Some(Verdict::Enough));
+    assert_eq!(wanted(6_000), Some(Verdict::Wait));
+}
+
+// fault 2
+#[test]
+fn a_token_that_ends_5_s_earlier_still_replaces() {
+    let serial_after = |lifetime| {
+        let mut world = World::new(RefreshSettings::default());
+        world.play(Act::Pass(0), 0.5);
+        world.play(Act::Grant(3_600_000), 0.5);
+        world.play(Act::PassToWake, 0.5);
+        world.play(Act::Grant(lifetime), 0.5);
+        world.lease.map(|lease| lease.serial)
+    };
+    assert_eq!(serial_after(1_795_000), Some(Serial::new(2)));
+    assert_eq!(serial_after(1_794_999), Some(Serial::new(1)));
+}
+
+#[test]
+fn a_report_that_has_to_wait_does_not_put_off_the_refresh() {
+    let mut world = World::new(RefreshSettings::default());
+    let start = world.now;
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(4_000), 0.5);
+    world.play(Act::Pass(1_000), 0.5);
+    let step = world.play(Act::Report { stale: false }, 0.5);
+    assert_eq!((step.verdict, step.wake_at), (Some(Verdict::Wait), Some(start + ms(2_000))));
+}
