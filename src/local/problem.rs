@@ -37,8 +37,6 @@ pub enum Kind {
     RequestTimeout,
     /// The body is too large.
     TooLarge,
-    /// The request target is too long.
-    TargetTooLong,
     /// The body is of another type than asked for.
     UnsupportedMediaType,
     /// The `Host` is none of ours.
@@ -65,9 +63,6 @@ impl Kind {
                 (Status::REQUEST_TIMEOUT, "request-timeout", "The request came too slowly")
             }
             Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::TargetTooLong => {
-                (Status::URI_TOO_LONG, "target-too-long", "The request target is too long")
-            }
             Self::UnsupportedMediaType => (
                 Status::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",

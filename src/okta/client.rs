@@ -131,7 +131,9 @@ fn mint_request(url: &Url, key: &ApiKey) -> Request {
     request
 }
 
-fn bearer(token: &Secret) -> Option<HeaderValue> {
+/// Makes the value of `Authorization` that carries a token; `None` for what no header can hold.
+#[must_use]
+pub fn bearer(token: &Secret) -> Option<HeaderValue> {
     let line = Zeroizing::new([b"Bearer ", token.expose()].concat());
     let mut value = HeaderValue::from_bytes(&line).ok()?;
     value.set_sensitive(true);

@@ -63,7 +63,7 @@ pub fn build(okta: &Okta) -> Result<Client, TransportError> {
         // Mints are rare: a pooled connection would mostly be a stale one (fault 47).
         .pool_max_idle_per_host(0)
         .connect_timeout(okta.connect_timeout)
-        .timeout(okta.connect_timeout.saturating_add(okta.request_timeout))
+        .timeout(deadline(okta))
         .user_agent(concat!("bearerd/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(Resolver::default());
     if let Some(proxy) = &okta.proxy {

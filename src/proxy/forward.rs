@@ -10,7 +10,6 @@ use http_body::Body;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::{
     Answered, Download, Upstream,
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     okta::{
         classify,
+        client::bearer,
         forwarder::{Broken, ForwardError, Streamed},
     },
     process::clock::Clock,
@@ -150,7 +150,7 @@ impl Call<'_> {
         *call.method_mut() = head.method.clone();
         *call.uri_mut() = head.uri.clone();
         *call.headers_mut() = head.headers.clone();
-        let bearer = bearer(token).ok_or(Refusal::NoToken)?;
+        let bearer = bearer(token.token()).ok_or(Refusal::NoToken)?;
         call.headers_mut().insert(header::AUTHORIZATION, bearer);
         if call.body().is_end_stream() && ENCLOSING.contains(&head.method) {
             // Without a length some servers answer 411 (RFC 9110 section 8.6).
@@ -227,11 +227,4 @@ impl From<Stalled> for Refusal {
 
 fn whole_answer(body: Bytes) -> Download {
     Full::new(body).map_err(|never| match never {}).boxed()
-}
-
-fn bearer(token: &Published) -> Option<HeaderValue> {
-    let line = Zeroizing::new([b"Bearer ", token.token().expose()].concat());
-    let mut value = HeaderValue::from_bytes(&line).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
