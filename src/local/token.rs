@@ -30,10 +30,6 @@ use crate::{
 const LARGEST_REPORT: usize = 20 * 1024;
 /// Longest time in which a report must have come.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a client is told to wait when nothing better is known.
-const RETRY_SOON: Duration = Duration::from_secs(1);
-/// What a client is told to wait at the most.
-const RETRY_LATE: Duration = Duration::from_secs(30);
 
 /// Answers with the current token, or 304 while it is the one that the client has.
 pub(super) async fn current(
@@ -101,7 +97,7 @@ pub(super) async fn rejected(
             )
         }),
         Rejection::Failed => Err(Problem {
-            retry_after: Some(next_try(handle)),
+            retry_after: Some(handle.next_try()),
             ..Kind::NoNewerToken.because(handle.state().trouble())
         }),
         Rejection::NoToken => Err(no_token(handle)),
@@ -178,14 +174,7 @@ fn is_known(published: &Published, headers: &HeaderMap) -> bool {
 
 fn no_token(handle: &Handle) -> Problem {
     Problem {
-        retry_after: Some(next_try(handle)),
+        retry_after: Some(handle.next_try()),
         ..Kind::NoToken.because(handle.state().trouble())
     }
-}
-
-/// When the broker tries again, within reason.
-fn next_try(handle: &Handle) -> Duration {
-    let (tick, _) = handle.now();
-    let wait = handle.state().next_refresh.map_or(RETRY_SOON, |next| next.since(tick));
-    wait.clamp(RETRY_SOON, RETRY_LATE)
 }

@@ -79,10 +79,8 @@ impl IssuerClient {
             started: wall,
             took: self.clock.tick().since(started),
         };
-        let observed = Observed {
-            skew: answer.skew(),
-            rate_limit_remaining: retry_time::rate_limit_remaining(answer.headers),
-        };
+        let observed =
+            Observed { skew: answer.skew(), allowance: retry_time::allowance(answer.headers) };
         (classify::mint(&answer, &self.team_name), Some(observed))
     }
 }

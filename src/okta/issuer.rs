@@ -3,7 +3,11 @@
 use std::{future::Future, time::Duration};
 
 use super::classify::{Grant, MintError};
-use crate::{key::api_key::ApiKey, process::secret::Secret, token::timing::Skew};
+use crate::{
+    key::api_key::ApiKey,
+    process::secret::Secret,
+    token::timing::{Skew, Wall},
+};
 
 /// Exchanges keys for tokens; the daemon's own is [`IssuerClient`](super::client::IssuerClient).
 pub trait Issuer: Send + Sync + 'static {
@@ -24,11 +28,22 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+/// Tells what is left of the user's budget of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Calls that are left.
+    pub remaining: u64,
+    /// All calls of the budget, if that was told.
+    pub limit: Option<u64>,
+    /// When it is full again by the issuer's clock, if that was told.
+    pub reset: Option<Wall>,
+}
+
 /// Tells what any answer of the issuer shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// How the issuer's clock differs from ours.
     pub skew: Skew,
-    /// Calls that are left of the user's hourly budget.
-    pub rate_limit_remaining: Option<u64>,
+    /// What it told of the user's budget, if anything.
+    pub allowance: Option<Allowance>,
 }

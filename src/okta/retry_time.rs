@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::issuer::Allowance;
 use crate::token::timing::Wall;
 
 /// Longest value that is looked at.
@@ -23,10 +24,15 @@ pub fn retry_after(headers: &HeaderMap, now: Wall) -> Option<Duration> {
     after.max(at)
 }
 
-/// Tells the calls that are left of the user's budget.
+/// Tells what is left of the user's budget.
 #[must_use]
-pub fn rate_limit_remaining(headers: &HeaderMap) -> Option<u64> {
-    single(headers, &HeaderName::from_static("x-ratelimit-remaining")).and_then(digits)
+pub fn allowance(headers: &HeaderMap) -> Option<Allowance> {
+    let number = |name| single(headers, &HeaderName::from_static(name)).and_then(digits);
+    Some(Allowance {
+        remaining: number("x-ratelimit-remaining")?,
+        limit: number("x-ratelimit-limit"),
+        reset: number("x-ratelimit-reset").map(|at| Wall::from_unix(Duration::from_secs(at))),
+    })
 }
 
 /// Tells the issuer's own time.
@@ -110,11 +116,14 @@ mod tests {
     fn the_rest_of_the_budget_and_the_date() {
         let good = headers(&[
             ("x-ratelimit-remaining", "9999"),
+            ("x-ratelimit-limit", "10000"),
+            ("x-ratelimit-reset", "1769846400"),
             ("date", "Sat, 31 Jan 2026 08:00:00 GMT"),
         ]);
-        assert_eq!(rate_limit_remaining(&good), Some(9999));
+        let told = Allowance { remaining: 9999, limit: Some(10_000), reset: Some(NOW) };
+        assert_eq!(allowance(&good), Some(told));
         assert_eq!(date(&good), Some(NOW));
         let bad = headers(&[("x-ratelimit-remaining", "many"), ("date", "today")]);
-        assert_eq!((rate_limit_remaining(&bad), date(&bad)), (None, None));
+        assert_eq!((allowance(&bad), date(&bad)), (None, None));
     }
 }

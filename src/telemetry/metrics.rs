@@ -258,13 +258,15 @@ impl CredentialMetrics {
         self.all.next_refresh.with_label_values(&[&self.name]).set(seconds(at));
     }
 
-    /// Shows what an answer of the issuer told besides.
-    pub fn set_issuer(&self, skew: f64, rate_limit_remaining: Option<u64>) {
+    /// Shows how the issuer's clock differs from ours, in seconds.
+    pub fn set_skew(&self, skew: f64) {
         self.all.clock_skew.with_label_values(&[&self.name]).set(skew);
-        if let Some(calls) = rate_limit_remaining {
-            let calls = u32::try_from(calls).unwrap_or(u32::MAX);
-            self.all.rate_limit_remaining.with_label_values(&[&self.name]).set(calls.into());
-        }
+    }
+
+    /// Shows how many calls are left of the user's budget at the issuer.
+    pub fn set_rate_limit_remaining(&self, calls: u64) {
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        self.all.rate_limit_remaining.with_label_values(&[&self.name]).set(calls.into());
     }
 
     /// Counts a client's report by its outcome.

@@ -229,8 +229,8 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             return;
         };
         if let Some(observed) = outcome.observed {
-            let skew = observed.skew.as_secs_f64();
-            self.desk.shared.metrics.set_issuer(skew, observed.rate_limit_remaining);
+            self.desk.shared.metrics.set_skew(observed.skew.as_secs_f64());
+            observed.allowance.into_iter().for_each(|told| self.desk.shared.note_allowance(told));
         }
         let failed = match outcome.result {
             Ok(grant) => self.minted(mint, grant),
@@ -296,8 +296,11 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         }
         if let (Some(serial), Some(published)) = (step.probe, self.desk.shared.last()) {
             let issuer = Arc::clone(&self.issuer);
+            // A probe is optional: what is left of the user's calls is for others (fault 280).
+            let can_ask = !self.desk.shared.is_allowance_low();
             engine.probe = Some(Box::pin(async move {
-                Event::Probed { serial, refused: issuer.refuses(published.token()).await }
+                let refused = can_ask && issuer.refuses(published.token()).await;
+                Event::Probed { serial, refused }
             }));
         }
         let has_moved = step.mint.is_some() || step.abandon.is_some();

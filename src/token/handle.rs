@@ -1,6 +1,9 @@
 //! What everybody else holds of a broker: a cheap clone that gives tokens and takes reports.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
@@ -9,15 +12,22 @@ use tokio::{
 };
 
 use super::{
+    allowance::Latest,
     lease::Serial,
     published::{self, Published},
     state::State,
     timing::{RefreshSettings, Tick, Wall},
 };
-use crate::{process::clock::Clock, telemetry::metrics::CredentialMetrics};
+use crate::{
+    okta::issuer::Allowance, process::clock::Clock, telemetry::metrics::CredentialMetrics,
+};
 
 /// Longest wait of a request for a mint.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What a client is told to wait when nothing better is known.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+/// What a client is told to wait at the most.
+const RETRY_LATE: Duration = Duration::from_secs(30);
 /// Requests that may stand in line for a broker; more wait to enter it.
 const LINE: usize = 1024;
 /// How many tokens of the past are remembered by their fingerprints.
@@ -38,6 +48,7 @@ pub(super) struct Shared {
     published: ArcSwapOption<Published>,
     serial: watch::Sender<Serial>,
     past: ArcSwap<Vec<String>>,
+    allowance: Mutex<Latest>,
     pub(super) state: ArcSwap<State>,
 }
 
@@ -110,6 +121,7 @@ impl Handle {
             published: ArcSwapOption::empty(),
             serial: watch::Sender::new(Serial::NONE),
             past: ArcSwap::default(),
+            allowance: Mutex::default(),
             state: ArcSwap::default(),
         };
         (Self { shared: Arc::new(shared), commands }, line)
@@ -141,6 +153,19 @@ impl Handle {
     #[must_use]
     pub fn now(&self) -> (Tick, Wall) {
         (self.shared.clock.tick(), self.shared.clock.wall())
+    }
+
+    /// Takes what an answer to a forwarded call told of the user's budget.
+    pub fn note_allowance(&self, told: Allowance) {
+        self.shared.note_allowance(told);
+    }
+
+    /// Says when to come again for a token: when the broker tries again, within reason.
+    #[must_use]
+    pub fn next_try(&self) -> Duration {
+        let next = self.state().next_refresh;
+        let wait = next.map_or(RETRY_SOON, |next| next.since(self.shared.clock.tick()));
+        wait.clamp(RETRY_SOON, RETRY_LATE)
     }
 
     /// Gives the token that is valid now, and the life that is left.
@@ -294,6 +319,19 @@ impl Shared {
         self.past.store(Arc::new(past));
         self.published.store(Some(Arc::new(published)));
         self.serial.send_replace(serial);
+    }
+
+    /// Takes what an answer of the issuer told of the user's budget.
+    pub(super) fn note_allowance(&self, told: Allowance) {
+        self.metrics.set_rate_limit_remaining(told.remaining);
+        let (tick, wall) = (self.clock.tick(), self.clock.wall());
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).note(told, tick, wall);
+    }
+
+    /// Tells whether optional calls should be left out.
+    pub(super) fn is_allowance_low(&self) -> bool {
+        let latest = *self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.is_low(self.clock.tick())
     }
 
     /// Gives what was published last, valid or not.

@@ -1,8 +1,9 @@
 //! The heart: what is served, how long, and when it is replaced.
 //!
-//! Pure: [`policy`], [`backoff`], [`budget`], [`lease`], [`timing`]. Around them the [`broker`], the
+//! Pure: [`policy`], [`backoff`], [`budget`], [`allowance`], [`lease`], [`timing`]. Around them the [`broker`], the
 //! one task that owns a policy, and the [`handle`] that everybody else holds.
 
+pub mod allowance;
 pub mod backoff;
 pub mod broker;
 pub mod budget;

@@ -86,6 +86,12 @@ impl Published {
         &self.token
     }
 
+    /// Lends the token as shared bytes, wiped with the last of them.
+    #[must_use]
+    pub fn shared_token(&self) -> Bytes {
+        self.raw.clone()
+    }
+
     /// Tells the fingerprint that is safe to log.
     #[must_use]
     pub fn token_id(&self) -> &str {
