@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::model::Listener,
     process::{clock::Clock, secret::Secret},
-    proxy::{Proxy, refusal::Refusal},
+    proxy::{Answered, Proxy, refusal::Refusal},
     telemetry::metrics::Endpoint as EndpointLabel,
 };
 
@@ -91,7 +91,8 @@ impl LocalApi {
     /// Tells how many calls were forwarded and sent again, to whoever counts.
     async fn forward(&self, proxy: &Proxy, request: Request<Incoming>) -> Response<Body> {
         let mut answered = proxy.answer(request).await;
-        let told = Forwarded { upstream: answered.upstream, replay: answered.replay };
+        let Answered { upstream, replay, failure, .. } = answered;
+        let told = Forwarded { upstream, replay, failure };
         answered.response.extensions_mut().insert(told);
         answered.response.map(Body::from)
     }
@@ -126,7 +127,9 @@ impl App for LocalApi {
     /// On Okta's paths errors have Okta's shape.
     fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
         match endpoint {
-            Endpoint::Proxy => okta_shape(problem.kind).into_response().map(Body::from),
+            Endpoint::Proxy => Refusal::Guard(problem.kind.status(), problem.detail)
+                .into_response()
+                .map(Body::from),
             _ => problem.into_response(),
         }
     }
@@ -157,14 +160,6 @@ impl App for LocalApi {
 
 fn not_here() -> Problem {
     Kind::NotFound.because("this listener serves no such path: see its `serve`")
-}
-
-fn okta_shape(kind: Kind) -> Refusal {
-    match kind {
-        Kind::WrongHost => Refusal::WrongHost,
-        Kind::Refused => Refusal::Forbidden,
-        _ => Refusal::BadRequest,
-    }
 }
 
 /// What a path that is only read takes.

@@ -108,6 +108,8 @@ pub struct Forwarded {
     pub upstream: Option<u16>,
     /// Status of its answer to the second try.
     pub replay: Option<u16>,
+    /// What went wrong on the way to it.
+    pub failure: Option<&'static str>,
 }
 
 /// Where connections come from.
@@ -252,6 +254,7 @@ impl<A: App> Server<A> {
         if let Some(forwarded) = response.extensions_mut().remove::<Forwarded>() {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
+            forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
         }
         let took = self.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);

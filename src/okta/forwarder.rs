@@ -23,7 +23,10 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-use super::transport::{self, Addresses, Resolver, TransportError};
+use super::{
+    classify::Reason,
+    transport::{self, Addresses, Resolver, TransportError},
+};
 use crate::config::model::{Credential, Okta};
 
 /// Longest rest of a pooled connection: shorter than any server's own patience (fault 47).
@@ -64,10 +67,12 @@ type Http = HttpConnector<Resolver>;
 /// Says why a call brought no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardError {
-    /// No connection: nothing was sent.
-    Connect,
-    /// The connection broke, or what came was no HTTP.
-    Broken,
+    /// No connection, and why: nothing was sent.
+    Connect(Reason),
+    /// The connection was closed before an answer: whether the call was carried out is unknown.
+    Closed,
+    /// What came was no HTTP.
+    Garbled,
     /// The body of the call ended before its end.
     Body(Broken),
 }
@@ -114,17 +119,13 @@ impl Forwarder {
             Connected::Direct(client) => client.request(call).await,
             Connected::Tunnelled(client) => client.request(call).await,
         };
-        answer.map_err(|error| match sender_of(&error) {
-            Some(broken) => ForwardError::Body(broken),
-            None if error.is_connect() => ForwardError::Connect,
-            None => ForwardError::Broken,
+        answer.map_err(|error| match transport::find::<Broken>(&error) {
+            Some(broken) => ForwardError::Body(*broken),
+            None if error.is_connect() => ForwardError::Connect(transport::reason(&error)),
+            None if transport::reason(&error) == Reason::Malformed => ForwardError::Garbled,
+            None => ForwardError::Closed,
         })
     }
-}
-
-/// Finds, among the causes, that it was the call's own body that broke off.
-fn sender_of(error: &(dyn std::error::Error + 'static)) -> Option<Broken> {
-    error.downcast_ref().copied().or_else(|| sender_of(error.source()?))
 }
 
 fn connected(okta: &Okta) -> Result<Connected, TransportError> {

@@ -72,14 +72,16 @@ pub fn build(okta: &Okta) -> Result<Client, TransportError> {
     builder.build().map_err(|_may_name_the_proxy| TransportError::Client)
 }
 
-/// Tells what a failed call failed of.
+/// Tells what a failed call failed of, by the causes of a client's error.
 #[must_use]
-pub fn reason(error: &reqwest::Error) -> Reason {
+pub fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
     if find::<NameLookup>(error).is_some() {
         Reason::Dns
     } else if find::<rustls::Error>(error).is_some() {
         Reason::Tls
-    } else if error.is_timeout() {
+    } else if find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_timeout)
+        || find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    {
         Reason::Timeout
     } else if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
         || find::<io::Error>(error).is_some_and(is_broken_chunk)
@@ -96,8 +98,10 @@ fn is_broken_chunk(error: &io::Error) -> bool {
 }
 
 /// Looks for an error among the causes; an `io::Error` hides its own from `source`.
-fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+pub(super) fn find<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {
             return Some(found);

@@ -138,8 +138,11 @@ pub(super) fn whole(body: Bytes, pace: &Pace) -> Streamed {
 }
 
 /// Makes the body of an answer, which ends when nothing moves.
-pub(super) fn paced(body: Incoming, idle: Duration) -> Streamed {
-    Pace::new(idle).watch(body.map_err(|_| Broken::Sender)).boxed()
+pub(super) fn paced(
+    body: Incoming,
+    idle: Duration,
+) -> impl Body<Data = Bytes, Error = Broken> + Send + Sync + Unpin + 'static {
+    Pace::new(idle).watch(body.map_err(|_| Broken::Sender))
 }
 
 /// Bytes at hand, given out bit by bit: so it can be seen that they move.

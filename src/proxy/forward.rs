@@ -15,6 +15,7 @@ use super::{
     Answered, Download, Upstream,
     body::{self, BodyError, Held, ReplayMemory},
     headers,
+    mask::{self, Masked},
     pace::{Pace, Stalled},
     path::Path,
     refusal::Refusal,
@@ -25,6 +26,7 @@ use crate::{
         classify,
         client::bearer,
         forwarder::{Broken, ForwardError, Streamed},
+        retry_time,
     },
     process::clock::Clock,
     token::published::Published,
@@ -65,36 +67,49 @@ struct Upload {
 /// What a second try would send.
 struct Again(Bytes);
 
+/// The statuses of the issuer's answers to both tries.
+#[derive(Default)]
+struct Told {
+    first: Option<u16>,
+    second: Option<u16>,
+}
+
 impl Call<'_> {
     /// Sends the call on and gives its answer.
     pub(super) async fn forward(&self, request: Request<Incoming>) -> Answered {
-        match self.try_forward(request).await {
-            Ok(answered) => answered,
-            Err(refusal) => Answered::local(refusal.into_response()),
-        }
+        let mut told = Told::default();
+        let answer = self.try_forward(request, &mut told).await;
+        let failure = answer.as_ref().err().and_then(Refusal::failure);
+        let response = answer.unwrap_or_else(Refusal::into_response);
+        Answered { response, upstream: told.first, replay: told.second, failure }
     }
 
-    async fn try_forward(&self, request: Request<Incoming>) -> Result<Answered, Refusal> {
+    async fn try_forward(
+        &self,
+        request: Request<Incoming>,
+        told: &mut Told,
+    ) -> Result<Response<Download>, Refusal> {
         let (head, body) = self.rebuilt(request)?;
         let (upload, again) = self.prepared(&head.method, body).await?;
-        let token = self.upstream.handle.current_within(TOKEN_WAIT).await;
-        let (token, _) = token.ok_or(Refusal::NoToken)?;
-        let first = self.send(&head, &token, upload).await?;
-        let upstream = Some(first.status().as_u16());
+        let token = self.token().await?;
+        let first = self.send_surely(&head, &token, upload, again.as_ref()).await?;
+        told.first = Some(first.status().as_u16());
         if first.status() != StatusCode::UNAUTHORIZED {
-            return Ok(Answered {
-                response: self.passed(&head.method, first),
-                upstream,
-                replay: None,
-            });
+            return Ok(self.passed(&head.method, first, &token));
         }
         let (refused, newer) = self.refused(&head.method, first, &token).await;
         let (Some(Again(body)), Some(newer)) = (again, newer) else {
-            return Ok(Answered { response: refused, upstream, replay: None });
+            return refused;
         };
         let second = self.send(&head, &newer, self.whole(body)).await?;
-        let replay = Some(second.status().as_u16());
-        Ok(Answered { response: self.passed(&head.method, second), upstream, replay })
+        told.second = Some(second.status().as_u16());
+        Ok(self.passed(&head.method, second, &newer))
+    }
+
+    async fn token(&self) -> Result<Arc<Published>, Refusal> {
+        let handle = &self.upstream.handle;
+        let token = handle.current_within(TOKEN_WAIT).await.map(|(token, _life)| token);
+        token.ok_or_else(|| Refusal::NoToken(handle.state().trouble(), handle.next_try()))
     }
 
     /// Makes the call anew from its parsed form; nothing of the client's bytes is copied blindly.
@@ -139,6 +154,24 @@ impl Call<'_> {
         Upload { body: body::streamed(start, rest, &pace), pace }
     }
 
+    /// Sends a call once more, at once, if the issuer had just closed a connection that rested.
+    ///
+    /// Only a call that may be repeated: the issuer may have carried it out (fault 47).
+    async fn send_surely(
+        &self,
+        head: &Head,
+        token: &Published,
+        upload: Upload,
+        again: Option<&Again>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        match (self.send(head, token, upload).await, again) {
+            (Err(Refusal::Closed), Some(Again(body))) => {
+                self.send(head, token, self.whole(body.clone())).await
+            }
+            (sent, _) => sent,
+        }
+    }
+
     async fn send(
         &self,
         head: &Head,
@@ -150,16 +183,19 @@ impl Call<'_> {
         *call.method_mut() = head.method.clone();
         *call.uri_mut() = head.uri.clone();
         *call.headers_mut() = head.headers.clone();
-        let bearer = bearer(token.token()).ok_or(Refusal::NoToken)?;
+        let bearer =
+            bearer(token.token()).expect("a token that no header can hold is not published");
         call.headers_mut().insert(header::AUTHORIZATION, bearer);
         if call.body().is_end_stream() && ENCLOSING.contains(&head.method) {
             // Without a length some servers answer 411 (RFC 9110 section 8.6).
             call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let answer = pace.keep(self.upstream.forwarder.send(call)).await??;
+        let allowance = retry_time::allowance(answer.headers());
+        allowance.into_iter().for_each(|told| self.upstream.handle.note_allowance(told));
         // A switch to another protocol was not asked for, and there are no other statuses.
         let is_final = (200..600).contains(&answer.status().as_u16());
-        is_final.then_some(answer).ok_or(Refusal::Broken)
+        is_final.then_some(answer).ok_or(Refusal::Garbled)
     }
 
     /// Looks into a 401: its answer for the client, and a newer token if one helps.
@@ -171,34 +207,44 @@ impl Call<'_> {
         method: &Method,
         answer: Response<Incoming>,
         token: &Published,
-    ) -> (Response<Download>, Option<Arc<Published>>) {
+    ) -> (Result<Response<Download>, Refusal>, Option<Arc<Published>>) {
         let (parts, body) = answer.into_parts();
         let read = timeout(self.idle, Limited::new(body, LARGEST_401).collect()).await;
         let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
         let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
         let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
-        let refused = match body {
-            Some(body) => self.finished(method, &parts, whole_answer(body)),
-            None => Refusal::Unreadable.into_response(),
-        };
-        (refused, newer)
+        let whole = |body| Full::new(body).map_err(|never| match never {});
+        let refused = body.map(|body| self.finished(method, &parts, whole(body), token));
+        (refused.ok_or(Refusal::Unreadable), newer)
     }
 
-    fn passed(&self, method: &Method, answer: Response<Incoming>) -> Response<Download> {
+    fn passed(
+        &self,
+        method: &Method,
+        answer: Response<Incoming>,
+        token: &Published,
+    ) -> Response<Download> {
         let (parts, body) = answer.into_parts();
-        self.finished(method, &parts, body::paced(body, self.idle))
+        self.finished(method, &parts, body::paced(body, self.idle), token)
     }
 
-    fn finished(&self, method: &Method, parts: &Parts, body: Download) -> Response<Download> {
+    fn finished(
+        &self,
+        method: &Method,
+        parts: &Parts,
+        body: impl Body<Data = Bytes, Error = Broken> + Send + Sync + Unpin + 'static,
+        token: &Published,
+    ) -> Response<Download> {
         let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
-        let mut headers = headers::for_client(&parts.headers, origin, &self.own, now);
+        let told = mask::headers(&parts.headers, token.token().expose());
+        let mut headers = headers::for_client(&told, origin, &self.own, now);
         if *method == Method::HEAD
             && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
         {
             // There is no body: this is the length that a GET would see.
             headers.insert(header::CONTENT_LENGTH, length.clone());
         }
-        let mut response = Response::new(body);
+        let mut response = Response::new(Masked::new(body, token.shared_token()).boxed());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         response
@@ -208,8 +254,9 @@ impl Call<'_> {
 impl From<ForwardError> for Refusal {
     fn from(error: ForwardError) -> Self {
         match error {
-            ForwardError::Connect => Self::Unreachable,
-            ForwardError::Broken => Self::Broken,
+            ForwardError::Connect(reason) => Self::Unreachable(reason),
+            ForwardError::Closed => Self::Closed,
+            ForwardError::Garbled => Self::Garbled,
             ForwardError::Body(Broken::Sender) => Self::BadRequest,
             ForwardError::Body(Broken::Stalled) => Self::Timeout,
         }
@@ -223,8 +270,4 @@ impl From<Stalled> for Refusal {
             Stalled::Issuer => Self::Late,
         }
     }
-}
-
-fn whole_answer(body: Bytes) -> Download {
-    Full::new(body).map_err(|never| match never {}).boxed()
 }

@@ -44,7 +44,7 @@ pub(super) async fn answer(
         None => Refusal::BadRequest,
     })?;
     check(&body.to_bytes())?;
-    let token = std::str::from_utf8(local.expose()).map_err(|_| Refusal::NoToken)?;
+    let token = std::str::from_utf8(local.expose()).map_err(|_| Refusal::Unauthorized)?;
     let expires_at = nine_digits(now + LIFE);
     let answer = MintResponse { bearer_token: token, expires_at: &expires_at, team_name: team };
     Ok(json(StatusCode::OK, serde_json::to_vec(&answer).unwrap_or_default().into()))
@@ -53,9 +53,9 @@ pub(super) async fn answer(
 /// Any well-formed pair will do: the local token is what counts.
 fn check(body: &[u8]) -> Result<(), Refusal> {
     let pair: MintRequest<Cow<'_, str>> =
-        serde_json::from_slice(body).map_err(|_quotes_its_input| Refusal::BadRequest)?;
+        serde_json::from_slice(body).map_err(|_quotes_its_input| Refusal::BadPair)?;
     let has_secret = (1..=LONGEST_SECRET).contains(&pair.key_secret.chars().count());
-    if is_key_id(&pair.key_id) && has_secret { Ok(()) } else { Err(Refusal::BadRequest) }
+    if is_key_id(&pair.key_id) && has_secret { Ok(()) } else { Err(Refusal::BadPair) }
 }
 
 /// The issuer's own form of a moment.
@@ -93,8 +93,8 @@ mod tests {
             (ID, "s", r#","key_secret":"t""#),
             (ID, "s", ","),
         ] {
-            assert_eq!(pair(id, secret, more), Err(Refusal::BadRequest), "{id} {secret} {more}");
+            assert_eq!(pair(id, secret, more), Err(Refusal::BadPair), "{id} {secret} {more}");
         }
-        assert_eq!(check(b"{}"), Err(Refusal::BadRequest));
+        assert_eq!(check(b"{}"), Err(Refusal::BadPair));
     }
 }

@@ -8,6 +8,7 @@ mod forward;
 pub mod headers;
 pub mod link;
 pub mod local_token;
+mod mask;
 mod mint;
 mod pace;
 pub mod path;
@@ -66,6 +67,8 @@ pub struct Answered {
     pub upstream: Option<u16>,
     /// Status of its answer to the second try.
     pub replay: Option<u16>,
+    /// What went wrong between us and the issuer, as a word for the log.
+    pub failure: Option<&'static str>,
 }
 
 impl Proxy {
@@ -112,10 +115,10 @@ impl Proxy {
     /// Says whether a call may pass, and to whom; the mint needs no local token and no rule.
     fn judge(&self, request: &Request<Incoming>) -> Result<(Path, &Upstream), Refusal> {
         let path = Path::parse(request.uri().path()).map_err(|error| match error {
-            PathError::Elsewhere => Refusal::NotFound,
-            PathError::Unclean => Refusal::BadRequest,
+            PathError::Elsewhere => Refusal::Elsewhere,
+            PathError::Unclean => Refusal::Unclean,
         })?;
-        let upstream = self.upstream(&path.team).ok_or(Refusal::NotFound)?;
+        let upstream = self.upstream(&path.team).ok_or(Refusal::NoTeam)?;
         if path.is_service_token() {
             let is_post = request.method() == Method::POST;
             return if is_post { Ok((path, upstream)) } else { Err(Refusal::MintMethod) };
@@ -155,7 +158,7 @@ const FORWARDED: [Method; 6] =
 
 impl Answered {
     fn local(response: Response<Download>) -> Self {
-        Self { response, upstream: None, replay: None }
+        Self { response, upstream: None, replay: None, failure: None }
     }
 }
 

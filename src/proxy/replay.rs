@@ -5,7 +5,7 @@
 
 use http::Method;
 
-use super::path::Path;
+use super::{path::Path, rules::could_mean};
 
 /// Tells whether a call may be repeated; `buffered` says that its whole body is at hand.
 ///
@@ -18,9 +18,8 @@ use super::path::Path;
 #[must_use]
 pub fn may_repeat(method: &Method, path: &Path, buffered: bool) -> bool {
     let is_idempotent = [Method::GET, Method::HEAD, Method::PUT, Method::DELETE].contains(method);
-    let changes_keys = path.segments.iter().any(|segment| segment.eq_ignore_ascii_case("keys"))
-        && !method.is_safe();
-    buffered && is_idempotent && !changes_keys
+    let is_of_keys = path.segments.iter().any(|segment| could_mean(segment, "keys"));
+    buffered && is_idempotent && (method.is_safe() || !is_of_keys)
 }
 
 #[cfg(test)]
@@ -41,6 +40,7 @@ mod tests {
             (Method::POST, "/service_users/robot/keys", false),
             (Method::POST, "/service_users/robot/KEYS", false),
             (Method::PUT, "/service_users/robot/keys", false),
+            (Method::PUT, "/service_users/robot/keys;x", false),
             (Method::DELETE, "/service_users/robot/keys/1", false),
         ];
         for (method, below, expected) in table {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::path::Path;
 
-/// What no wildcard stands for.
+/// What no wildcard stands for, nor what a server may take for it.
 const GUARDED: [&str; 2] = ["keys", "service_token"];
 /// What can be forwarded at all.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -134,8 +134,15 @@ impl Part {
     }
 }
 
+/// Servers differ in what they take for `keys`: with a blank, an extension or a parameter behind it.
 fn is_guarded(segment: &str) -> bool {
-    GUARDED.iter().any(|guarded| guarded.eq_ignore_ascii_case(segment))
+    GUARDED.iter().any(|guarded| could_mean(segment, guarded))
+}
+
+/// Tells whether some server may take a segment for a name.
+pub(super) fn could_mean(segment: &str, name: &str) -> bool {
+    let mut words = segment.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    words.any(|word| word.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -164,6 +171,10 @@ mod tests {
             "/service_users/robot/%6beys",
             "/service_users/robot/keys/1",
             "/keys",
+            "/service_users/robot/keys%20",
+            "/service_users/robot/keys;x=1",
+            "/service_users/robot/keys.json",
+            "/service_token;x",
         ] {
             assert!(!allows(&rules, "GET", below), "{below}");
         }

@@ -25,6 +25,7 @@ pub struct Audit {
     listener: Arc<str>,
     connected: Arc<Limiter>,
     denied: Arc<Limiter>,
+    not_forwarded: Arc<Limiter>,
     exhausted: Arc<Limiter>,
     clock: Arc<dyn Clock>,
 }
@@ -37,6 +38,7 @@ impl Audit {
             listener: listener.into(),
             connected: Arc::default(),
             denied: Arc::default(),
+            not_forwarded: Arc::default(),
             exhausted: Arc::default(),
             clock,
         }
@@ -57,6 +59,18 @@ impl Audit {
             let who = Who::from(peer);
             tracing::warn!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
                 gid = who.gid, pid = who.pid, reason, left_out, "refused");
+        }
+    }
+
+    /// Notes a call that the issuer did not answer.
+    pub fn not_forwarded(&self, reason: &'static str) {
+        if let Some(left_out) = self.not_forwarded.admit(self.clock.tick()) {
+            tracing::warn!(
+                listener = &*self.listener,
+                reason,
+                left_out,
+                "a call could not be forwarded"
+            );
         }
     }
 

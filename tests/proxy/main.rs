@@ -13,6 +13,7 @@
 mod bench;
 mod clients;
 mod endings;
+mod failures;
 mod framing;
 mod headers;
 mod links;

@@ -3,10 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use bearerd::emulator::{FaultPlan, Role};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::bench::{
-    App, Arrived, Daemon, Recorder, Reply, Stand, Visitor,
+    App, Arrived, Daemon, PATIENCE, Recorder, Reply, Stand, Visitor,
     recorder::{TOKEN, answer},
     until,
 };
@@ -84,9 +84,7 @@ async fn a_missing_role_mints_nothing_however_often_it_is_said() {
             }
         });
     }
-    while let Some(ended) = callers.join_next().await {
-        ended.unwrap();
-    }
+    timeout(PATIENCE, callers.join_all()).await.expect("all are answered in time");
     assert_eq!(stand.issuer.mint_calls(), 1);
     assert_eq!(daemon.metric("bearerd_token_rejections_total", &[]).await, 0.0);
     assert_eq!(daemon.metric("bearerd_proxy_replays_total", &[]).await, 0.0);

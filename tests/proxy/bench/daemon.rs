@@ -49,7 +49,7 @@ impl Daemon {
     }
 
     /// Gives the lines of the log that say this, as JSON.
-    fn events(&self, message: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, message: &str) -> Vec<Value> {
         let log = self.log();
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events.filter(|event| event["message"] == message).collect()

@@ -164,6 +164,11 @@ impl Conversation {
         }
     }
 
+    /// Counts the calls of all connections that were noted.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.calls.lock().unwrap().len()
+    }
+
     /// Notes a call, best before it is answered.
     pub(crate) fn note(&self, arrived: Arrived) {
         self.seen.calls.lock().unwrap().push(arrived);

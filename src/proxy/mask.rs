@@ -1,0 +1,213 @@
+//! Keeps the real token out of what a client hears, should the issuer repeat what it was sent.
+//!
+//! Error pages and traces quote requests. Each byte of the token becomes a `*`: lengths that were
+//! announced stay true, and the rest of the answer, which may help, goes through.
+
+use std::{
+    borrow::Cow,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use memchr::{memchr_iter, memmem};
+
+/// Shortest token that is looked for: less is found by chance.
+const SHORTEST: usize = 16;
+
+/// Takes out the headers that hold the token.
+pub(super) fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
+    let quotes = |value: &[u8]| token.len() >= SHORTEST && memmem::find(value, token).is_some();
+    if !headers.values().any(|value| quotes(value.as_bytes())) {
+        return Cow::Borrowed(headers);
+    }
+    let clean = headers.iter().filter(|(_, value)| !quotes(value.as_bytes()));
+    Cow::Owned(clean.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// A body in which the token is masked.
+pub(super) struct Masked<B> {
+    body: B,
+    /// Nothing follows but what was held back.
+    has_ended: bool,
+    mask: Mask,
+}
+
+impl<B> Masked<B> {
+    /// Masks a token in a body.
+    pub(super) fn new(body: B, token: Bytes) -> Self {
+        Self { body, has_ended: false, mask: Mask { token, held: Bytes::new() } }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Self { body, has_ended, mask } = &mut *self;
+        while !*has_ended {
+            let frame = ready!(Pin::new(&mut *body).poll_frame(cx)).transpose()?;
+            *has_ended = frame.is_none();
+            let data = frame.and_then(|frame| frame.into_data().ok());
+            let data = data.map(|data| mask.pass(data)).unwrap_or_default();
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+        Poll::Ready(mask.rest().map(|rest| Ok(Frame::data(rest))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.mask.held.is_empty() && (self.has_ended || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.mask.held.len() as u64;
+        let hint = self.body.size_hint();
+        hint.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + held))
+    }
+}
+
+/// Masks a token in bytes that come in pieces.
+struct Mask {
+    token: Bytes,
+    /// The end of what came, if the token may begin there.
+    held: Bytes,
+}
+
+impl Mask {
+    /// Gives what can be passed on of all that has come.
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let token = &*self.token;
+        if token.len() < SHORTEST {
+            return piece;
+        }
+        let mut all = joined(&std::mem::take(&mut self.held), piece);
+        let mut clean = 0;
+        while let Some(at) = all.get(clean..).and_then(|rest| memmem::find(rest, token)) {
+            let start = clean + at;
+            clean = start + token.len();
+            all = blotted(all, start..clean);
+        }
+        let begun = begun(all.get(clean..).unwrap_or_default(), token);
+        self.held = all.split_off(all.len() - begun);
+        all
+    }
+
+    /// Gives what was held back when nothing follows.
+    fn rest(&mut self) -> Option<Bytes> {
+        Some(std::mem::take(&mut self.held)).filter(|held| !held.is_empty())
+    }
+}
+
+fn joined(held: &Bytes, piece: Bytes) -> Bytes {
+    if held.is_empty() {
+        return piece;
+    }
+    let mut all = BytesMut::with_capacity(held.len() + piece.len());
+    all.extend_from_slice(held);
+    all.extend_from_slice(&piece);
+    all.freeze()
+}
+
+fn blotted(bytes: Bytes, range: std::ops::Range<usize>) -> Bytes {
+    let mut bytes = BytesMut::from(bytes);
+    bytes.get_mut(range).unwrap_or_default().fill(b'*');
+    bytes.freeze()
+}
+
+/// Tells how many bytes at the end may be the beginning of the token.
+fn begun(bytes: &[u8], token: &[u8]) -> usize {
+    let Some(first) = token.first() else { return 0 };
+    let from = bytes.len().saturating_sub(token.len() - 1);
+    let end = bytes.get(from..).unwrap_or_default();
+    let begins = |at: &usize| end.get(*at..).is_some_and(|rest| token.starts_with(rest));
+    memchr_iter(*first, end).find(begins).map_or(0, |at| end.len() - at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::{BodyExt, channel::Channel};
+
+    use super::*;
+
+    const TOKEN: &[u8] = b"eyJhbGciOi.eyJleHAi.c2lnbmVk";
+    const STARS: &str = "****************************";
+
+    /// Sends a text through in pieces of a length.
+    fn masked(text: &str, length: usize) -> String {
+        let mut mask = Mask { token: Bytes::from_static(TOKEN), held: Bytes::new() };
+        let mut passed = Vec::new();
+        for piece in text.as_bytes().chunks(length) {
+            passed.extend(mask.pass(Bytes::copy_from_slice(piece)));
+        }
+        passed.extend(mask.rest().unwrap_or_default());
+        String::from_utf8(passed).unwrap()
+    }
+
+    #[test]
+    fn the_token_is_blotted_out_however_it_is_cut() {
+        let token = std::str::from_utf8(TOKEN).unwrap();
+        let text = format!("Bearer {token}, {token}{token} eyJhbGci{token}eyJ");
+        let blot = format!("Bearer {STARS}, {STARS}{STARS} eyJhbGci{STARS}eyJ");
+        for length in 1..=text.len() {
+            assert_eq!(masked(&text, length), blot, "in pieces of {length}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_goes_through() {
+        let near = "eyJhbGciOi.eyJleHAi.c2lnbmVE eyJhbGciOi.eyJ";
+        for length in 1..=near.len() {
+            assert_eq!(masked(near, length), near);
+        }
+    }
+
+    #[test]
+    fn what_cannot_begin_it_is_not_held_back() {
+        let mut mask = Mask { token: Bytes::from_static(TOKEN), held: Bytes::new() };
+        let piece = Bytes::from_static(b"{\"list\": []}");
+        assert_eq!(mask.pass(piece.clone()).as_ptr(), piece.as_ptr(), "and not copied");
+        assert_eq!(mask.held, Bytes::new());
+    }
+
+    #[test]
+    fn too_short_a_token_is_found_by_chance_and_not_looked_for() {
+        let mut mask = Mask { token: Bytes::from_static(b"e"), held: Bytes::new() };
+        assert_eq!(mask.pass(Bytes::from_static(b"else")), "else");
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_with_what_was_held_back() {
+        let (mut sender, body) = Channel::<Bytes, Infallible>::new(9);
+        let mut body = Masked::new(body, Bytes::from_static(TOKEN));
+        for piece in ["a eyJ", "hbG", "", "ci"] {
+            sender.send_data(piece.into()).await.unwrap();
+        }
+        drop(sender);
+        assert!(!body.is_end_stream());
+        let whole = (&mut body).collect().await.unwrap().to_bytes();
+        assert_eq!(whole, "a eyJhbGci");
+        assert!(body.mask.held.is_empty());
+    }
+
+    #[test]
+    fn headers_that_hold_it_are_taken_out() {
+        let mut all = HeaderMap::new();
+        let token = std::str::from_utf8(TOKEN).unwrap();
+        all.insert("x-echo", format!("Bearer {token}").parse().unwrap());
+        all.insert("content-type", "text/html".parse().unwrap());
+        let clean = headers(&all, TOKEN);
+        assert_eq!(clean.len(), 1);
+        assert!(clean.contains_key("content-type"));
+        assert!(matches!(headers(&clean, TOKEN), Cow::Borrowed(_)));
+    }
+}
