@@ -14,6 +14,21 @@ use std::{
 /// Longest wait for any part of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Says what a server is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) path: &'static str,
+    /// One header more than curl's own.
+    pub(crate) header: String,
+}
+
+impl Default for Question {
+    /// Asks for the token, with the header that the daemon requires.
+    fn default() -> Self {
+        Self { path: "/v1/token", header: "X-Bearerd: 1".to_owned() }
+    }
+}
+
 /// Names a socket: `unix:PATH` or `tcp:ADDRESS`.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -40,14 +55,15 @@ impl Target {
         Ok(socket.into())
     }
 
-    /// Makes what every visitor sends: curl's own headers and the one that the daemon requires.
-    pub(crate) fn request(&self) -> Vec<u8> {
+    /// Makes what every visitor sends: curl's own headers and the one of the question.
+    pub(crate) fn request(&self, question: &Question) -> Vec<u8> {
         let host = match self {
             Self::Unix(_) => "localhost".to_owned(),
             Self::Tcp(address) => address.to_string(),
         };
-        let headers = "User-Agent: curl/8.5.0\r\nAccept: */*\r\nX-Bearerd: 1";
-        format!("GET /v1/token HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n").into_bytes()
+        let Question { path, header } = question;
+        let headers = format!("User-Agent: curl/8.5.0\r\nAccept: */*\r\n{header}");
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n").into_bytes()
     }
 
     /// Tells the kind of the socket, as the table has it.

@@ -1,6 +1,10 @@
 //! Who takes part: the daemon, and the yardsticks beside it.
 
-use std::{ffi::OsString, fs, io, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     client,
@@ -19,15 +23,24 @@ pub(crate) enum Contender {
     Bearerd,
     /// hyper alone, with the daemon's bytes.
     Hyper,
+    /// nginx that forwards with a fixed header.
+    Nginx,
+    /// Nobody in between.
+    Direct,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 2] = [Self::Bearerd, Self::Hyper];
+    /// Those that answer by themselves.
+    pub(crate) const ANSWERING: [Self; 2] = [Self::Bearerd, Self::Hyper];
+    /// Everybody, in the order of the columns.
+    pub(crate) const ALL: [Self; 4] = [Self::Bearerd, Self::Hyper, Self::Nginx, Self::Direct];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bearerd => "bearerd",
             Self::Hyper => "bare hyper",
+            Self::Nginx => "nginx",
+            Self::Direct => "direct",
         }
     }
 
@@ -36,17 +49,18 @@ impl Contender {
         match self {
             Self::Bearerd => stage.prepare_bearerd(place),
             Self::Hyper => stage.prepare_hyper(place),
+            Self::Nginx | Self::Direct => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
 /// Holds what all contenders need.
 pub(crate) struct Stage {
-    bearerd: PathBuf,
+    pub(crate) bearerd: PathBuf,
     pub(crate) issuer: Issuer,
     /// An answer of the daemon's, which the yardsticks send.
     answer: Vec<u8>,
-    server_core: Core,
+    pub(crate) server_core: Core,
     pub(crate) load_core: Core,
 }
 
@@ -80,7 +94,7 @@ impl Stage {
     /// Starts all contenders and has each answer once, in the same shape.
     pub(crate) fn start_all(&self) -> io::Result<Vec<(Contender, Server)>> {
         let mut servers = Vec::new();
-        for contender in Contender::ALL {
+        for contender in Contender::ANSWERING {
             let mut server = self.start(contender)?;
             if shape(&server.first_answer()?) != shape(&self.answer) {
                 let name = contender.name();
@@ -99,18 +113,33 @@ impl Stage {
     }
 
     fn prepare_bearerd(&self, place: &Place) -> io::Result<Vec<OsString>> {
-        let [directory, port] = [place.directory().display().to_string(), place.port().to_string()];
-        let [issuer, key] = [self.issuer.url(), self.issuer.key_file().display().to_string()];
-        let socket = place.socket();
-        let socket = socket.display();
-        let configuration = format!(
-            r#"[okta]
+        run_bearerd(&self.bearerd, place, &self.issuer.url(), &self.issuer.key_file(), "token")
+    }
+
+    fn prepare_hyper(&self, place: &Place) -> io::Result<Vec<OsString>> {
+        run_yardstick(place, &self.answer)
+    }
+}
+
+/// Configures the daemon on both sockets; tells the program and its arguments.
+pub(crate) fn run_bearerd(
+    program: &Path,
+    place: &Place,
+    issuer: &str,
+    key_file: &Path,
+    serve: &str,
+) -> io::Result<Vec<OsString>> {
+    let [directory, port] = [place.directory().display().to_string(), place.port().to_string()];
+    let [socket, key] = [place.socket().display().to_string(), key_file.display().to_string()];
+    let configuration = format!(
+        r#"[okta]
 base_url = "{issuer}"
 [credentials.default]
 team_name = "acme"
 key_file = "{key}"
 [listeners.apps]
 bind = ["unix:{socket}", "tcp:127.0.0.1:{port}"]
+serve = ["{serve}"]
 [telemetry]
 bind = "tcp:127.0.0.1:0"
 [control]
@@ -118,24 +147,24 @@ bind = "unix:{directory}/control.sock"
 [state]
 dir = "{directory}"
 "#
-        );
-        let configuration = place.write("bearerd.toml", configuration.as_bytes())?;
-        Ok(vec![self.bearerd.clone().into(), "run".into(), "--config".into(), configuration.into()])
-    }
+    );
+    let configuration = place.write("bearerd.toml", configuration.as_bytes())?;
+    Ok(vec![program.into(), "run".into(), "--config".into(), configuration.into()])
+}
 
-    fn prepare_hyper(&self, place: &Place) -> io::Result<Vec<OsString>> {
-        let answer = place.write("answer", &self.answer)?;
-        Ok(vec![
-            std::env::current_exe()?.into(),
-            "yardstick".into(),
-            "--unix".into(),
-            place.socket().into(),
-            "--port".into(),
-            place.port().to_string().into(),
-            "--answer".into(),
-            answer.into(),
-        ])
-    }
+/// Gives the yardstick its answer; tells the program and its arguments.
+pub(crate) fn run_yardstick(place: &Place, answer: &[u8]) -> io::Result<Vec<OsString>> {
+    let answer = place.write("answer", answer)?;
+    Ok(vec![
+        std::env::current_exe()?.into(),
+        "yardstick".into(),
+        "--unix".into(),
+        place.socket().into(),
+        "--port".into(),
+        place.port().to_string().into(),
+        "--answer".into(),
+        answer.into(),
+    ])
 }
 
 /// Tells what all answers must have in common: length, and the names of headers in their order.

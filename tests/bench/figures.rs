@@ -76,6 +76,17 @@ impl Row {
         Some(Ratio { low, median: median(&ratios)?, high })
     }
 
+    /// Takes one contender's figures away from the others', round by round.
+    pub(crate) fn beyond(&self, base: Contender, name: impl Into<String>) -> Self {
+        let mut row = Self::new(name, self.unit);
+        for contender in Contender::ALL.into_iter().filter(|other| *other != base) {
+            for (found, least) in self.of(contender).iter().zip(self.of(base)) {
+                row.push(contender, found - least);
+            }
+        }
+        row
+    }
+
     fn of(&self, contender: Contender) -> Vec<f64> {
         let own = self.found.iter().filter(|(of, _)| *of == contender);
         own.map(|(_, figure)| *figure).collect()

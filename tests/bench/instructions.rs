@@ -17,7 +17,7 @@ pub(crate) fn measure(stage: &Stage) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (kind, socket) in [("unix", Server::unix as fn(&Server) -> Target), ("tcp", Server::tcp)] {
         let mut row = Row::new(format!("{kind} × 1: instructions per request"), Unit::Pieces);
-        for contender in Contender::ALL {
+        for contender in Contender::ANSWERING {
             let [short, long] = REQUESTS;
             let more = run(stage, contender, socket, long)? - run(stage, contender, socket, short)?;
             row.push(contender, more / count(long - short));
@@ -40,7 +40,7 @@ fn run(
     let target = socket(&server);
     let mut stream = server.connect(&target)?;
     for _ in 0..requests {
-        client::expect_good(&client::exchange(&mut stream, &target.request())?)?;
+        client::expect_good(&client::exchange(&mut stream, &target.request(&server.question))?)?;
     }
     drop(stream);
     server.stop()?;

@@ -1,7 +1,7 @@
 //! The load: a closed loop, one request under way on each connection, every answer timed.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::fd::OwnedFd,
     time::{Duration, Instant},
@@ -10,11 +10,7 @@ use std::{
 use rustix::event::epoll;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    client::{self, Target},
-    figures::count,
-    options::Visit,
-};
+use crate::{client, figures::count, options::Visit};
 
 /// Tells what one visit found; times in seconds.
 #[derive(Debug, Deserialize, Serialize)]
@@ -34,7 +30,7 @@ pub(crate) fn play(visit: &Visit) -> io::Result<()> {
 }
 
 fn run(visit: &Visit) -> io::Result<Findings> {
-    let mut crowd = Crowd::arrive(&visit.target, visit.connections)?;
+    let mut crowd = Crowd::arrive(visit)?;
     let time = Duration::from_millis(visit.millis);
     let warm_up = crowd.ask_for(time / 10)?;
     let began = Instant::now();
@@ -72,13 +68,14 @@ struct Visitor {
 }
 
 impl Crowd {
-    fn arrive(target: &Target, connections: usize) -> io::Result<Self> {
-        let request = target.request();
+    fn arrive(visit: &Visit) -> io::Result<Self> {
+        let Visit { target, connections, .. } = visit;
+        let request = fs::read(&visit.request)?;
         let answer = client::exchange(&mut target.connect()?, &request)?;
         client::expect_good(&answer)?;
         let arrive = |_| Ok(Visitor { stream: target.connect()?, asked: Instant::now(), seen: 0 });
-        let mut visitors = (0..connections).map(arrive).collect::<io::Result<Vec<_>>>()?;
-        let epoll = (connections > 1).then(|| watch(&visitors)).transpose()?;
+        let mut visitors = (0..*connections).map(arrive).collect::<io::Result<Vec<_>>>()?;
+        let epoll = (*connections > 1).then(|| watch(&visitors)).transpose()?;
         for visitor in &mut visitors {
             visitor.ask(&request, Instant::now())?;
         }

@@ -23,6 +23,7 @@ mod machine;
 mod memory;
 mod options;
 mod place;
+mod proxy;
 mod report;
 mod rounds;
 mod server;
@@ -60,6 +61,8 @@ fn direct(options: &Options) -> io::Result<()> {
     let stage = Stage::set(options)?;
     let rows = if options.instructions {
         instructions::measure(&stage)?
+    } else if options.proxy {
+        proxy::measure(&stage, options.plan())?
     } else {
         measure(&stage, options.plan())?
     };

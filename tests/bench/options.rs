@@ -18,6 +18,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) instructions: bool,
 
+    /// Measure forwarded calls instead, beside nginx and beside nobody
+    #[arg(long, conflicts_with = "instructions")]
+    pub(crate) proxy: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -61,6 +65,9 @@ pub(crate) struct Visit {
     /// Time that is measured, after a warm-up of a tenth of it.
     #[arg(long)]
     pub(crate) millis: u64,
+    /// File that holds what each connection sends.
+    #[arg(long)]
+    pub(crate) request: PathBuf,
 }
 
 /// Says where the bare hyper server listens and what it sends.
@@ -73,6 +80,9 @@ pub(crate) struct Yardstick {
     /// File that holds an answer of bearerd's, head and body.
     #[arg(long)]
     pub(crate) answer: PathBuf,
+    /// File that holds the answer to a POST; none: the same as to all else.
+    #[arg(long)]
+    pub(crate) grant: Option<PathBuf>,
 }
 
 /// Says how much is measured.

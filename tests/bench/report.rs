@@ -20,14 +20,21 @@ pub(crate) fn print(rows: &[Row], as_json: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells who was measured at all.
+fn present(rows: &[Row]) -> Vec<Contender> {
+    let is_there = |contender: &Contender| rows.iter().any(|row| row.median(*contender).is_some());
+    Contender::ALL.into_iter().filter(is_there).collect()
+}
+
 /// Yardsticks, which the daemon is compared with.
-fn yardsticks() -> impl Iterator<Item = Contender> {
-    Contender::ALL.into_iter().filter(|contender| *contender != Contender::Bearerd)
+fn yardsticks(present: &[Contender]) -> impl Iterator<Item = Contender> {
+    present.iter().copied().filter(|contender| *contender != Contender::Bearerd)
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut lines = vec![titles()];
-    lines.extend(rows.iter().map(cells));
+    let present = present(rows);
+    let mut lines = vec![titles(&present)];
+    lines.extend(rows.iter().map(|row| cells(row, &present)));
     let columns = lines.first().map_or(0, Vec::len);
     let widths = (0..columns)
         .map(|column| {
@@ -38,21 +45,21 @@ fn table(rows: &[Row]) -> String {
     lines.iter().map(|line| aligned(line, &widths)).collect()
 }
 
-fn titles() -> Vec<String> {
+fn titles(present: &[Contender]) -> Vec<String> {
     let mut titles = vec!["measure (medians)".to_owned(), "unit".to_owned()];
-    titles.extend(Contender::ALL.map(|contender| contender.name().to_owned()));
-    for yardstick in yardsticks() {
+    titles.extend(present.iter().map(|contender| contender.name().to_owned()));
+    for yardstick in yardsticks(present) {
         titles.extend([format!("÷ {}", yardstick.name()), "low … high".to_owned()]);
     }
     titles
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &Row, present: &[Contender]) -> Vec<String> {
     let mut cells = vec![row.name.clone(), row.unit.label().to_owned()];
-    cells.extend(Contender::ALL.map(|contender| {
-        row.median(contender).map_or_else(String::new, |found| short(found * row.unit.scale()))
+    cells.extend(present.iter().map(|contender| {
+        row.median(*contender).map_or_else(String::new, |found| short(found * row.unit.scale()))
     }));
-    for yardstick in yardsticks() {
+    for yardstick in yardsticks(present) {
         cells.extend(row.ratio(yardstick).map_or_else(Default::default, in_words));
     }
     cells
@@ -84,7 +91,7 @@ fn json(row: &Row) -> Value {
     let medians = Contender::ALL.into_iter().filter_map(|contender| {
         Some((contender.name().into(), scaled(row.median(contender)?).into()))
     });
-    let ratios = yardsticks().filter_map(|yardstick| {
+    let ratios = yardsticks(&Contender::ALL).filter_map(|yardstick| {
         let Ratio { low, median, high } = row.ratio(yardstick)?;
         Some((yardstick.name().into(), json!({"low": low, "median": median, "high": high})))
     });

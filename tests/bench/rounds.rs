@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Connections of a lonely client, and of a crowd.
-const CONNECTIONS: [usize; 2] = [1, 64];
+pub(crate) const CONNECTIONS: [usize; 2] = [1, 64];
 
 /// Measures each kind of socket with each number of connections.
 pub(crate) fn measure(
@@ -36,15 +36,20 @@ pub(crate) fn measure(
 }
 
 /// One kind of load.
-struct Load {
-    core: Core,
-    socket: fn(&Server) -> Target,
-    connections: usize,
-    turn: Duration,
+pub(crate) struct Load {
+    pub(crate) core: Core,
+    pub(crate) socket: fn(&Server) -> Target,
+    pub(crate) connections: usize,
+    pub(crate) turn: Duration,
 }
 
 impl Load {
-    fn run(&self, servers: &[(Contender, Server)], rounds: usize) -> io::Result<[Row; 4]> {
+    /// Gives rows of requests a second, p50, p99 and core time.
+    pub(crate) fn run(
+        &self,
+        servers: &[(Contender, Server)],
+        rounds: usize,
+    ) -> io::Result<[Row; 4]> {
         let mut rows = self.rows(servers);
         // Every other round goes the other way round: being first is no advantage.
         let there = servers.iter().collect::<Vec<_>>();
@@ -83,6 +88,7 @@ impl Load {
         command.args(["load", "--target", &(self.socket)(server).to_string()]);
         command.args(["--connections", &self.connections.to_string()]);
         command.args(["--millis", &self.turn.as_millis().to_string()]);
+        command.arg("--request").arg(server.write_request(&(self.socket)(server))?);
         let output = self.core.spawn(command.stdout(Stdio::piped()))?.wait_with_output()?;
         if !output.status.success() {
             return Err(server.failed("the load ended early"));

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    client::{self, Target},
+    client::{self, Question, Target},
     machine::Core,
     place::Place,
 };
@@ -29,6 +29,8 @@ pub(crate) struct Server {
     name: &'static str,
     child: Child,
     place: Place,
+    /// What visitors ask it for.
+    pub(crate) question: Question,
 }
 
 impl Server {
@@ -47,17 +49,22 @@ impl Server {
         command.args(words).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         command.current_dir(place.directory());
         let child = core.spawn(&mut command)?;
-        Ok(Self { name, child, place })
+        Ok(Self { name, child, place, question: Question::default() })
     }
 
     /// Waits for the first good answer on the unix socket.
     pub(crate) fn first_answer(&mut self) -> io::Result<Vec<u8>> {
         let target = self.unix();
         let mut stream = self.connect(&target)?;
-        let answer = client::exchange(&mut stream, &target.request());
+        let answer = client::exchange(&mut stream, &target.request(&self.question));
         let answer = answer.map_err(|error| self.failed(error))?;
         client::expect_good(&answer).map_err(|error| self.failed(error))?;
         Ok(answer)
+    }
+
+    /// Writes down what visitors send it, for the load.
+    pub(crate) fn write_request(&self, target: &Target) -> io::Result<PathBuf> {
+        self.place.write("request", &target.request(&self.question))
     }
 
     /// Connects as soon as it listens.

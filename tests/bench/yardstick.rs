@@ -1,9 +1,9 @@
 //! The yardstick: hyper alone, in the daemon's runtime, with the daemon's own bytes.
 
-use std::{convert::Infallible, fs, io, net::Ipv4Addr};
+use std::{convert::Infallible, fs, io, net::Ipv4Addr, path::Path};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -20,14 +20,21 @@ const WORKERS: usize = 2;
 
 /// Serves until it is killed.
 pub(crate) fn play(yardstick: &Yardstick) -> io::Result<()> {
-    let answer = fs::read(&yardstick.answer)?;
-    let answer = Answer::read(&answer).ok_or_else(|| io::Error::other("no answer to copy"))?;
+    let answer = Answer::read(&yardstick.answer)?;
+    let grant = yardstick.grant.as_deref().map(Answer::read).transpose()?;
+    let answers = Answers { grant: grant.unwrap_or_else(|| answer.clone()), answer };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(serve(yardstick, answer))
+    runtime.block_on(serve(yardstick, answers))
 }
 
-/// What is answered to everything.
+/// What is answered to a POST, and to everything else.
+#[derive(Clone)]
+struct Answers {
+    grant: Answer,
+    answer: Answer,
+}
+
 #[derive(Clone)]
 struct Answer {
     headers: HeaderMap,
@@ -35,8 +42,12 @@ struct Answer {
 }
 
 impl Answer {
+    fn read(file: &Path) -> io::Result<Self> {
+        Self::parse(&fs::read(file)?).ok_or_else(|| io::Error::other("no answer to copy"))
+    }
+
     /// Copies an answer but for what hyper itself adds to each.
-    fn read(answer: &[u8]) -> Option<Self> {
+    fn parse(answer: &[u8]) -> Option<Self> {
         let (head, body) = client::body_of(answer)?;
         let mut headers = HeaderMap::new();
         for line in std::str::from_utf8(head).ok()?.lines().skip(1).filter(|line| !line.is_empty())
@@ -57,27 +68,28 @@ impl Answer {
     }
 }
 
-async fn serve(yardstick: &Yardstick, answer: Answer) -> io::Result<()> {
+async fn serve(yardstick: &Yardstick, answers: Answers) -> io::Result<()> {
     let unix = UnixListener::bind(&yardstick.unix)?;
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, yardstick.port)).await?;
     let tasks = TaskTracker::new();
     loop {
         tokio::select! {
             accepted = unix.accept() => {
-                tasks.spawn(converse(accepted?.0, answer.clone()));
+                tasks.spawn(converse(accepted?.0, answers.clone()));
             }
             accepted = tcp.accept() => {
                 let stream = accepted?.0;
                 stream.set_nodelay(true)?;
-                tasks.spawn(converse(stream, answer.clone()));
+                tasks.spawn(converse(stream, answers.clone()));
             }
         }
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
-    let service = service_fn(|_request: Request<Incoming>| {
-        let response = answer.respond();
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Answers) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let is_mint = request.method() == Method::POST;
+        let response = if is_mint { &answers.grant } else { &answers.answer }.respond();
         async { Ok::<_, Infallible>(response) }
     });
     // How a visitor leaves is its own affair.

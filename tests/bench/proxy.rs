@@ -1,0 +1,154 @@
+//! Forwarded calls: what the daemon adds to a direct call, beside what nginx adds.
+//!
+//! All three get the same small answer from the same bare hyper server, which has one core with the
+//! load. nginx does what a reader would configure by hand: `proxy_pass` over kept connections, with
+//! a fixed header.
+
+use std::{ffi::OsString, io};
+
+use crate::{
+    client::{self, Question, Target},
+    contenders::{self, Contender, Stage},
+    figures::Row,
+    options::Plan,
+    place::Place,
+    rounds::{CONNECTIONS, Load},
+    server::Server,
+};
+
+const PATH: &str = "/v1/teams/acme/current_user";
+const USER: &str = r#"{"id":"6ac84721-a7ba-4034-9c39-41ef7b38819d","name":"robot","status":"ACTIVE","details":{"first_name":"","last_name":"robot","full_name":"robot","email":null}}"#;
+/// The token that the issuer grants, and that nginx puts in.
+const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJyb2JvdCJ9.bm90LWEtcmVhbC1zaWduYXR1cmU";
+/// Life of that token: longer than any run.
+const LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
+
+/// Measures each kind of socket with each number of connections.
+pub(crate) fn measure(stage: &Stage, plan: Plan) -> io::Result<Vec<Row>> {
+    let upstream = upstream(stage)?;
+    let servers = [
+        (Contender::Bearerd, bearerd(stage, &upstream)?),
+        (Contender::Nginx, nginx(stage, &upstream)?),
+        (Contender::Direct, upstream),
+    ];
+    let mut rows = Vec::new();
+    for socket in [Server::unix as fn(&Server) -> Target, Server::tcp] {
+        for connections in CONNECTIONS {
+            let load = Load { core: stage.load_core, socket, connections, turn: plan.turn };
+            let [requests, p50, p99, core_time] = load.run(&servers, plan.rounds)?;
+            let added = [&p50, &p99]
+                .map(|row| row.beyond(Contender::Direct, format!("{}, added", row.name)));
+            rows.extend([requests, p50, p99].into_iter().chain(added));
+            rows.push(core_time);
+        }
+    }
+    Ok(rows)
+}
+
+/// Starts the issuer of this play.
+fn upstream(stage: &Stage) -> io::Result<Server> {
+    let place = Place::make()?;
+    let end = jiff::Timestamp::now() + LIFE;
+    let grant = format!(r#"{{"bearer_token":"{TOKEN}","expires_at":"{end}","team_name":"acme"}}"#);
+    let grant = place.write("grant", &answer(&grant))?;
+    let words = contenders::run_yardstick(&place, &answer(USER))?;
+    let words = [words, vec!["--grant".into(), grant.into()]].concat();
+    start("direct", &words, place, stage.load_core, TOKEN)
+}
+
+fn answer(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{body}").into_bytes()
+}
+
+fn bearerd(stage: &Stage, upstream: &Server) -> io::Result<Server> {
+    let place = Place::make()?;
+    let (issuer, key) = (format!("http://{}", address(upstream)), stage.issuer.key_file());
+    let words = contenders::run_bearerd(&stage.bearerd, &place, &issuer, &key, "proxy")?;
+    let mut server = start("bearerd", &words, place, stage.server_core, "")?;
+    let local = local_token(&mut server)?;
+    server.question = question(&local);
+    server.first_answer()?;
+    Ok(server)
+}
+
+/// Mints as Okta's own clients do.
+fn local_token(server: &mut Server) -> io::Result<String> {
+    let pair = r#"{"key_id":"6ac84721-a7ba-4034-9c39-41ef7b38819d","key_secret":"placeholder"}"#;
+    let request = format!(
+        "POST /v1/teams/acme/service_token HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{pair}",
+        pair.len(),
+    );
+    let target = server.unix();
+    let answer = client::exchange(&mut server.connect(&target)?, request.as_bytes())?;
+    client::expect_good(&answer)?;
+    let (_, body) = client::body_of(&answer).unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(body)?;
+    let token = body.get("bearer_token").and_then(serde_json::Value::as_str);
+    token.map(str::to_owned).ok_or_else(|| server.failed("no local token"))
+}
+
+fn nginx(stage: &Stage, upstream: &Server) -> io::Result<Server> {
+    let place = Place::make()?;
+    let (port, socket) = (place.port(), place.socket());
+    let (directory, socket) = (place.directory().display(), socket.display());
+    let upstream = address(upstream);
+    let configuration = format!(
+        r#"daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    upstream okta {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}
+    server {{
+        listen 127.0.0.1:{port};
+        listen unix:{socket};
+        location / {{
+            proxy_pass http://okta;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Authorization "Bearer {TOKEN}";
+        }}
+    }}
+}}
+"#
+    );
+    let configuration = place.write("nginx.conf", configuration.as_bytes())?;
+    let words = ["nginx".into(), "-c".into(), OsString::from(configuration)];
+    start("nginx", &words, place, stage.server_core, "").map_err(|error| {
+        io::Error::other(format!("{error}\nnginx is wanted: apt-get install nginx-light"))
+    })
+}
+
+/// Starts a server and waits until it forwards, or at least listens.
+fn start(
+    name: &'static str,
+    words: &[OsString],
+    place: Place,
+    core: crate::machine::Core,
+    bearer: &str,
+) -> io::Result<Server> {
+    let mut server = Server::start(name, words, place, core)?;
+    server.question = question(bearer);
+    let target = server.unix();
+    server.connect(&target)?;
+    Ok(server)
+}
+
+fn question(bearer: &str) -> Question {
+    Question { path: PATH, header: format!("Authorization: Bearer {bearer}") }
+}
+
+/// Tells where a server listens on TCP.
+fn address(server: &Server) -> String {
+    server.tcp().to_string().replacen("tcp:", "", 1)
+}
