@@ -10,15 +10,14 @@ use std::{
 
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::bench::{App, Arrived, Conversation, Recorder, Visitor, recorder::answer, until};
+use crate::bench::{App, Arrived, Conversation, Recorder, Visitor, recorder::answer, scale, until};
 
 const MIB: u64 = 1 << 20;
 const PIECE: usize = 64 * 1024;
 
-/// How much goes through in each direction; 1 GiB with `BEARERD_TEST_STREAM_MIB=1024`.
+/// How much goes through in each direction.
 fn large() -> u64 {
-    let asked = std::env::var("BEARERD_TEST_STREAM_MIB").ok();
-    asked.map_or(64, |mib| mib.parse().unwrap()) * MIB
+    scale("BEARERD_TEST_STREAM_MIB", 64) as u64 * MIB
 }
 
 /// Sends so many bytes with their head.
@@ -202,9 +201,9 @@ async fn slowly(app: App, method: &'static str) -> u16 {
 // shown by: slow posts stay within `replay_memory` and the buffers of the connections
 #[tokio::test]
 async fn many_slow_bodies_stay_within_their_memory() {
-    const CLIENTS: usize = 200;
     const REPLAY_MEMORY: u64 = 4 * MIB;
     const BUFFERS: u64 = 64 * 1024;
+    let posts = scale("BEARERD_TEST_SLOW_POSTS", 200);
     let issuer = Recorder::start().await;
     let mut home = issuer.home();
     home.set("listeners.apps.proxy.replay_memory", "4MiB");
@@ -213,19 +212,19 @@ async fn many_slow_bodies_stay_within_their_memory() {
     assert_eq!(app.call("PUT", "/warm", b"{}").await.status, 200);
     let before = daemon.resident();
     let mut clients = Vec::new();
-    for method in ["PUT", "POST"].into_iter().cycle().take(CLIENTS) {
+    for method in ["PUT", "POST"].into_iter().cycle().take(posts) {
         clients.push(begin(&app, method).await);
     }
     sleep(Duration::from_secs(1)).await;
     let grown = (daemon.resident().saturating_sub(before)) * 1024;
-    let allowed = REPLAY_MEMORY + CLIENTS as u64 * BUFFERS;
+    let allowed = REPLAY_MEMORY + posts as u64 * BUFFERS;
     assert!(grown < allowed, "{} KiB, allowed are {}", grown / 1024, allowed / 1024);
     for visitor in &mut clients {
         visitor.send(b"x").await;
         assert_eq!(visitor.reply().await.status, 200);
     }
     let bodies = issuer.take().into_iter().skip(1).map(|call| call.body.len() as u64);
-    assert!(bodies.eq(std::iter::repeat_n(MIB, CLIENTS)));
+    assert!(bodies.eq(std::iter::repeat_n(MIB, posts)));
 }
 
 /// Sends all but the last byte of 1 MiB.
