@@ -71,14 +71,12 @@ impl Credentials {
         self.all().iter().map(|(name, member)| standing(name, member)).collect()
     }
 
-    /// Tells whether every required one holds a valid token.
+    /// Tells whether every required one holds a valid token; before there are any, nothing is ready.
     #[must_use]
     pub fn are_ready(&self) -> bool {
         let members = self.all();
-        members
-            .values()
-            .filter(|member| member.required)
-            .all(|member| member.handle.current().is_some())
+        let mut required = members.values().filter(|member| member.required);
+        !members.is_empty() && required.all(|member| member.handle.current().is_some())
     }
 }
 
@@ -93,4 +91,15 @@ fn standing(name: &str, member: &Member) -> Standing {
         (None, _) => state.trouble(),
     };
     Standing { name: name.to_owned(), ready: current.is_some(), required: member.required, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Sockets answer a moment before the credentials are there.
+    #[test]
+    fn nothing_is_ready_before_there_is_anything() {
+        assert!(!Credentials::default().are_ready());
+    }
 }
