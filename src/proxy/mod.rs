@@ -9,6 +9,7 @@ pub mod headers;
 pub mod link;
 pub mod local_token;
 mod mint;
+pub mod operators;
 mod pace;
 pub mod path;
 pub mod refusal;
@@ -111,10 +112,7 @@ impl Proxy {
 
     /// Says whether a call may pass, and to whom; the mint needs no local token and no rule.
     fn judge(&self, request: &Request<Incoming>) -> Result<(Path, &Upstream), Refusal> {
-        let path = Path::parse(request.uri().path()).map_err(|error| match error {
-            PathError::Elsewhere => Refusal::NotFound,
-            PathError::Unclean => Refusal::BadRequest,
-        })?;
+        let path = Path::parse(request.uri().path())?;
         let upstream = self.upstream(&path.team).ok_or(Refusal::NotFound)?;
         if path.is_service_token() {
             let is_post = request.method() == Method::POST;
@@ -146,6 +144,15 @@ impl Proxy {
         scheme.is_some_and(|(scheme, token)| {
             scheme.eq_ignore_ascii_case(b"Bearer ") && self.local.matches(token)
         })
+    }
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Elsewhere => Self::NotFound,
+            PathError::Unclean => Self::BadRequest,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("config", &[]),
-    ("control", &["local", "process", "telemetry", "token"]),
+    ("control", &["local", "process", "proxy", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
     ("local", &["config", "okta", "process", "proxy", "telemetry", "token"]),
