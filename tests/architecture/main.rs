@@ -40,8 +40,9 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("token", &["key", "okta", "process", "telemetry"]),
 ];
 
-/// Pure leaves that any room may name: the configuration is made of their types.
-const LEAVES: [&str; 2] = ["token::timing", "proxy::rules"];
+/// Pure leaves that any room may name: the configuration is made of their types, and Okta's paths and
+/// links are read in one way only.
+const LEAVES: [&str; 4] = ["token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
 const PURE: [&str; 17] = [
