@@ -62,7 +62,7 @@ fn is_problem(answer: &Response<Bytes>) -> bool {
 }
 
 fn said(status: StatusCode, error: &LenientError) -> String {
-    let mut said = format!("the issuer answered {}", status.as_u16());
+    let mut said = format!("the answer is {}", status.as_u16());
     if !error.kind.is_empty() {
         said.push(' ');
         said.push_str(&text::message(&error.kind));

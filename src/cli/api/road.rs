@@ -93,7 +93,7 @@ impl Road {
 const LATE: &str = "the issuer did not answer in time";
 const BROKEN: &str = "the issuer broke off its answer";
 const UNCONNECTED: &str = "the issuer cannot be connected to: check base_url and the network";
-const TOO_LONG: &str = "this is too long to be asked: shorten it";
+const NO_ADDRESS: &str = "no request can carry this address: it is too long, or is none";
 
 /// Says why no answer came.
 pub(super) struct Silence {
@@ -135,7 +135,7 @@ fn request(
     let json = HeaderValue::from_static("application/json");
     let mut request = Request::new(call.body.clone());
     *request.method_mut() = call.method.clone();
-    *request.uri_mut() = target.parse().map_err(|_| Silence::unsent(TOO_LONG))?;
+    *request.uri_mut() = target.parse().map_err(|_| Silence::unsent(NO_ADDRESS))?;
     request.headers_mut().insert(header::ACCEPT, json.clone());
     if !call.body.is_empty() {
         request.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -150,7 +150,7 @@ async fn exchange(
 ) -> Result<Response<Bytes>, Silence> {
     let uri = forwarder.uri(&request.uri().to_string());
     let mut request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
-    *request.uri_mut() = uri.map_err(|_| Silence::unsent(TOO_LONG))?;
+    *request.uri_mut() = uri.map_err(|_| Silence::unsent(NO_ADDRESS))?;
     let (parts, body) = forwarder.send(request).await?.into_parts();
     let body = Limited::new(body, LARGEST).collect().await;
     let body = body.map_err(|_| Silence::perhaps_sent(BROKEN))?;

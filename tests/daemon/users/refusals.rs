@@ -28,10 +28,10 @@ async fn what_was_not_done_is_said_in_one_line() {
         ("api@403-disabled-team", 77, "the team acme is disabled"),
         ("api@403", 77, "the role pam_admin"),
         ("api@429", 69, "the hourly budget is spent, come again in"),
-        ("api@503", 69, "the issuer answered 503 service_offline"),
-        ("api@html=502", 69, "the issuer answered 502"),
+        ("api@503", 69, "the answer is 503 service_offline"),
+        ("api@html=502", 69, "the answer is 502"),
         ("api@html", 69, "not what an Okta issuer sends"),
-        ("api@307=http://127.0.0.1:9/", 69, "the issuer answered 307"),
+        ("api@307=http://127.0.0.1:9/", 69, "the answer is 307"),
         ("api@401", 77, "was not accepted: try again"),
     ];
     for scene in Scene::both().await {
