@@ -1,5 +1,6 @@
 //! The command line: what people type, what they read, and the exit code.
 
+mod api;
 mod check;
 #[cfg(feature = "emulator")]
 mod dev;
@@ -7,14 +8,19 @@ mod dev;
 mod emulator;
 mod exit;
 mod health;
+mod keys;
 mod operate;
 mod place;
 mod run;
 mod settings;
 mod shell;
+mod span;
 mod status;
+mod table;
 mod terminal;
+mod text;
 mod token;
+mod users;
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
@@ -50,6 +56,18 @@ enum Command {
     Status(status::Args),
     /// Ask the running daemon to mint a new token now
     Refresh(operate::RefreshArgs),
+    /// List, show, create, enable, disable and delete service users of the team
+    ///
+    /// The running daemon is asked if there is one, on its control socket; else a token is minted for
+    /// this command alone, with the configured key.
+    #[command(subcommand)]
+    Users(users::Command),
+    /// List and delete API keys of service users
+    ///
+    /// The running daemon is asked if there is one, on its control socket; else a token is minted for
+    /// this command alone, with the configured key.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Tell by the exit code whether the daemon is alive or ready, for probes
     Health(health::Args),
     /// Run the emulated issuer alone, for testing applications
@@ -87,6 +105,8 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Token(args) => in_runtime(token::run(args)),
         Command::Status(args) => in_runtime(status::run(args)),
         Command::Refresh(args) => in_runtime(operate::refresh(args)),
+        Command::Users(command) => in_runtime(users::run(command)),
+        Command::Keys(command) => in_runtime(keys::run(command)),
         Command::Health(args) => in_runtime(health::run(args)),
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => in_runtime(emulator::run(args)),

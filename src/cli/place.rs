@@ -46,13 +46,18 @@ pub(super) struct ControlPlace {
 impl ControlPlace {
     /// Finds the control socket.
     pub(super) fn find(&self, settings: &Settings) -> Result<Address, Exit> {
-        if let Some(path) = &self.control {
-            return Ok(Address::Unix(path.clone()));
+        if let Some(named) = self.named() {
+            return Ok(named);
         }
         let control = settings.load()?.config.control;
         control.map(|control| Address::Unix(control.path)).ok_or_else(|| {
             Exit::configuration("no control socket is configured: name one by --control")
         })
+    }
+
+    /// Gives the socket that the flag names.
+    pub(super) fn named(&self) -> Option<Address> {
+        self.control.clone().map(Address::Unix)
     }
 }
 

@@ -1,6 +1,9 @@
 //! `bearerd completions` and `bearerd man`
 
-use clap::CommandFactory;
+use std::io;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
 
 use super::{Cli, exit::Exit, terminal};
 
@@ -21,16 +24,22 @@ pub(super) fn man() -> Result<(), Exit> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();
-    let written = clap_mangen::Man::new(command.clone()).render(&mut page).and_then(|()| {
-        command.get_subcommands().filter(|sub| sub.get_name() != "help").try_for_each(|sub| {
-            let man = clap_mangen::Man::new(sub.clone());
-            man.render_synopsis_section(&mut page)?;
-            man.render_description_section(&mut page)?;
-            man.render_options_section(&mut page)
-        })
-    });
+    let written = Man::new(command.clone()).render(&mut page);
+    let written = written.and_then(|()| describe_all(&command, &mut page));
     written.map_err(|error| Exit::failed(format!("the manual page: {}", error.kind())))?;
     terminal::print(&page)
+}
+
+/// Describes what is below a command, and below that.
+fn describe_all(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        let man = Man::new(below.clone());
+        man.render_synopsis_section(page)?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        describe_all(below, page)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use super::{
     exit::Exit,
     place::ControlPlace,
     settings::Settings,
+    span::span,
+    table::{Cell, Table},
     terminal::{self, Tone, paint},
     token::refused,
 };
@@ -55,7 +57,8 @@ fn render(status: &Status, colour: bool) -> String {
     let up = span(status.uptime);
     let mut text = format!("bearerd {}  {word}  up {up}  pid {}\n\n", status.version, status.pid);
     let heads = ["CREDENTIAL", "STATE", "TOKEN LIFE", "NEXT", "KEY"];
-    text.push_str(&table(&heads, &status.credentials.iter().map(row).collect::<Vec<_>>(), colour));
+    let rows = status.credentials.iter().map(row).collect::<Vec<_>>();
+    text.push_str(&Table::new(&heads, colour).draw(&rows));
     for credential in &status.credentials {
         for line in troubles(credential) {
             text.push_str(&paint(&format!("  {}: {line}\n", credential.name), Tone::Odd, colour));
@@ -64,12 +67,9 @@ fn render(status: &Status, colour: bool) -> String {
     text.push('\n');
     let heads = ["LISTENER", "OPEN", "REQUESTS", "REFUSED", "ADDRESS"];
     let rows = status.listeners.iter().flat_map(listener_rows).collect::<Vec<_>>();
-    text.push_str(&table(&heads, &rows, colour));
+    text.push_str(&Table::new(&heads, colour).draw(&rows));
     text
 }
-
-/// A cell and what it means.
-type Cell = (String, Option<Tone>);
 
 fn row(credential: &Credential) -> Vec<Cell> {
     let (word, tone) = match credential.state {
@@ -144,59 +144,9 @@ fn listener_rows(listener: &Listener) -> Vec<Vec<Cell>> {
     rows
 }
 
-fn table(heads: &[&str], rows: &[Vec<Cell>], colour: bool) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        let cells = cells.map(|(text, _)| text.chars().count());
-        cells.chain(heads.get(column).map(|head| head.len())).max().unwrap_or(0)
-    };
-    let line = |cells: &[Cell]| {
-        let cell = |(column, (text, tone)): (usize, &Cell)| {
-            let padding = " ".repeat(width(column).saturating_sub(text.chars().count()));
-            tone.map_or_else(|| text.clone(), |tone| paint(text, tone, colour)) + &padding
-        };
-        let cells: Vec<_> = cells.iter().enumerate().map(cell).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    let heads: Vec<Cell> = heads.iter().map(|h| ((*h).to_owned(), Some(Tone::Head))).collect();
-    std::iter::once(&heads).chain(rows).map(|cells| line(cells)).collect()
-}
-
-/// A time in its two largest units.
-fn span(seconds: u64) -> String {
-    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    let mut rest = seconds;
-    let parts = units.map(|(unit, size)| {
-        let count = rest / size;
-        rest %= size;
-        (count, unit)
-    });
-    let largest = parts.iter().skip_while(|(count, _)| *count == 0).take(2);
-    let shown = largest.filter(|(count, _)| *count > 0);
-    let shown: Vec<_> = shown.map(|(count, unit)| format!("{count}{unit}")).collect();
-    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_have_two_units() {
-        let table = [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (3_599, "59m 59s"),
-            (3_600, "1h"),
-            (3_601, "1h"),
-            (90_061, "1d 1h"),
-            (86_400 * 30 + 59, "30d"),
-        ];
-        for (seconds, text) in table {
-            assert_eq!(span(seconds), text);
-        }
-    }
 
     #[test]
     fn a_bar_is_empty_only_when_nothing_is_left() {

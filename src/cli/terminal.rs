@@ -4,14 +4,26 @@ use std::io::{self, IsTerminal, Write};
 
 use super::exit::Exit;
 
+/// Tells whether somebody still reads what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    Reads,
+    /// Has seen enough, as `head`.
+    Left,
+}
+
 /// Prints text as it is.
 pub(super) fn print(text: &[u8]) -> Result<(), Exit> {
+    offer(text).map(|_has_seen_enough| ())
+}
+
+/// Prints text as it is, for whoever has more to print.
+pub(super) fn offer(text: &[u8]) -> Result<Reader, Exit> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        // Whoever reads may have seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Left),
         Err(error) => Err(Exit::failed(format!("standard output: {}", error.kind()))),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Reader::Reads),
     }
 }
 

@@ -1,13 +1,9 @@
 //! A small HTTP client for our own sockets: one request, one answer, bounded.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -19,6 +15,9 @@ use tokio::{
 
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// What a daemon is called on a unix socket.
+pub const UNIX_HOST: &str = "localhost";
 
 /// Names a place where a daemon of ours may listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +49,24 @@ pub enum ClientError {
     /// Something else listens there.
     #[error("what listens at {0} does not answer as bearerd does")]
     Stranger(Address),
+    /// The answer began and did not end, or is too large.
+    #[error("bearerd at {0} broke off its answer")]
+    BrokenOff(Address),
+}
+
+impl ClientError {
+    /// Tells whether nobody listens there at all.
+    #[must_use]
+    pub const fn is_nobody(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        matches!(self, Self::Unreachable(_, NotFound | ConnectionRefused))
+    }
+
+    /// Tells whether the request cannot have been sent.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable(..))
+    }
 }
 
 fn unreachable(address: &Address, kind: io::ErrorKind) -> String {
@@ -75,56 +92,70 @@ pub async fn call(
     path: &str,
     patience: Duration,
 ) -> Result<Response<Bytes>, ClientError> {
+    let request = Request::builder().method(method).uri(path).body(Bytes::new());
+    let request = request.map_err(|_| ClientError::Stranger(address.clone()))?;
+    send(address, request, patience).await
+}
+
+/// Sends one request, with the headers that every request to us has, and reads the whole answer.
+///
+/// # Errors
+///
+/// Fails when nobody answers, or not in time, or not in HTTP.
+pub async fn send(
+    address: &Address,
+    request: Request<Bytes>,
+    patience: Duration,
+) -> Result<Response<Bytes>, ClientError> {
     let exchange = async {
         match address {
             Address::Unix(socket) => {
-                let stream = connect_unix(socket).await.map_err(|e| refused(address, &e))?;
-                converse(stream, "localhost", method, path).await
+                let stream = UnixStream::connect(socket).await.map_err(|e| refused(address, &e))?;
+                converse(stream, UNIX_HOST, request).await
             }
             Address::Tcp(authority) => {
                 let stream =
                     TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
-                converse(stream, authority, method, path).await
+                converse(stream, authority, request).await
             }
         }
-        .map_err(|_| ClientError::Stranger(address.clone()))
+        .map_err(|broken| match broken {
+            Broken::NoHttp => ClientError::Stranger(address.clone()),
+            Broken::Off => ClientError::BrokenOff(address.clone()),
+        })
     };
     let answer = timeout(patience, exchange).await;
     answer.unwrap_or_else(|_| Err(ClientError::Timeout(address.clone())))
-}
-
-async fn connect_unix(socket: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(socket).await
 }
 
 fn refused(address: &Address, error: &io::Error) -> ClientError {
     ClientError::Unreachable(address.clone(), error.kind())
 }
 
-/// Why the other end is no daemon of ours does not matter.
-struct NoHttp;
+/// Says how far the other end was a daemon of ours; why it was not does not matter.
+enum Broken {
+    NoHttp,
+    Off,
+}
 
 async fn converse<S>(
     stream: S,
     host: &str,
-    method: Method,
-    path: &str,
-) -> Result<Response<Bytes>, NoHttp>
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, host)
-        .header("x-bearerd", "1")
-        .body(Full::<Bytes>::default())
-        .map_err(|_| NoHttp)?;
+    let mut request = request.map(Full::new);
+    let host = HeaderValue::from_str(host).map_err(|_| Broken::NoHttp)?;
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert("x-bearerd", HeaderValue::from_static("1"));
     let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoHttp)?;
+        http1::handshake(TokioIo::new(stream)).await.map_err(|_| Broken::NoHttp)?;
     let exchange = async {
-        let (parts, body) = sender.send_request(request).await.map_err(|_| NoHttp)?.into_parts();
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|_| NoHttp)?;
+        let answer = sender.send_request(request).await.map_err(|_| Broken::NoHttp)?;
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|_| Broken::Off)?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
     // The connection does the work of the exchange; it may end first with the last byte.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderName, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,18 +13,25 @@ use crate::{
     local::{
         body::Body,
         credentials::{Credentials, Member},
+        guard::Proof,
         problem::{Kind, Problem, answer},
         query::{self, Parameter},
         routes::{LocalApi, allow},
-        server::{App, Server},
+        server::{App, Server, forwarded},
     },
-    process::clock::Clock,
+    process::{clock::Clock, path_error::our_uid},
+    proxy::{Upstream, operators::Operators},
     telemetry::metrics::Endpoint as EndpointLabel,
     token::{
         handle::{Handle, Refreshed},
         timing::Tick,
     },
 };
+
+/// Names the credential whose token is put into a forwarded call; the first one if not said.
+pub const CREDENTIAL: HeaderName = HeaderName::from_static("x-bearerd-credential");
+/// Why somebody who may come in may not call the issuer.
+const OWNERS: &str = "only root and the daemon's own user may call the issuer through it";
 
 /// Names the endpoints of the control socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +40,14 @@ pub enum Endpoint {
     Status,
     /// `POST /v1/refresh`
     Refresh,
+    /// `/v1/teams/**`
+    Proxy,
     /// Any other path.
     Other,
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] = &[Self::Status, Self::Refresh, Self::Other];
+    const ALL: &'static [Self] = &[Self::Status, Self::Refresh, Self::Proxy, Self::Other];
 
     fn index(self) -> usize {
         self as usize
@@ -48,6 +57,7 @@ impl EndpointLabel for Endpoint {
         match self {
             Self::Status => "status",
             Self::Refresh => "refresh",
+            Self::Proxy => "proxy",
             Self::Other => "other",
         }
     }
@@ -71,6 +81,7 @@ pub struct Open {
 pub struct Control {
     credentials: Arc<Credentials>,
     roster: Arc<Roster>,
+    operators: Operators,
     clock: Arc<dyn Clock>,
     started: Tick,
     stop: CancellationToken,
@@ -85,8 +96,8 @@ impl Control {
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Self {
-        let started = clock.tick();
-        Self { credentials, roster, clock, started, stop }
+        let (started, operators) = (clock.tick(), Operators::new(Arc::clone(&clock)));
+        Self { credentials, roster, operators, clock, started, stop }
     }
 
     fn status(&self) -> Status {
@@ -117,10 +128,21 @@ impl Control {
         let Some(name) = name else {
             return Ok(self.credentials.all().values().map(|m| m.handle.clone()).collect());
         };
-        let member = self.credentials.find(name);
-        member
-            .map(|member| vec![member.handle])
-            .ok_or_else(|| Kind::NotFound.because("no such credential is configured"))
+        self.credentials.find(name).map(|member| vec![member.handle]).ok_or_else(unknown)
+    }
+
+    async fn forward(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let name = request.headers_mut().remove(CREDENTIAL);
+        let name = name.as_ref().map(|name| name.to_str().map_err(|_| unknown())).transpose()?;
+        let upstream = self.upstream(name).ok_or_else(unknown)?;
+        Ok(forwarded(self.operators.answer(&upstream, request).await))
+    }
+
+    /// Finds the credential that a call names, or the first one.
+    fn upstream(&self, name: Option<&str>) -> Option<Upstream> {
+        let all = self.credentials.all();
+        let member = name.map_or_else(|| all.values().next(), |name| all.get(name));
+        member.map(Member::upstream)
     }
 }
 
@@ -131,8 +153,27 @@ impl App for Control {
         match request.uri.path() {
             "/v1/status" => Endpoint::Status,
             "/v1/refresh" => Endpoint::Refresh,
+            path if path.starts_with("/v1/teams/") => Endpoint::Proxy,
             _ => Endpoint::Other,
         }
+    }
+
+    /// Who may see how the daemon is getting on may not do all that its tokens may.
+    fn proof(&self, endpoint: Endpoint) -> Proof {
+        match endpoint {
+            Endpoint::Proxy => Proof::Owner(our_uid()),
+            Endpoint::Status | Endpoint::Refresh | Endpoint::Other => Proof::Header,
+        }
+    }
+
+    /// A forwarded call ends with its client, so that has to be noticed at once.
+    fn answers_half_closed(&self) -> bool {
+        false
+    }
+
+    fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
+        let is_peer = endpoint == Endpoint::Proxy && problem.kind == Kind::Refused;
+        if is_peer { Kind::Refused.because(OWNERS) } else { problem }.into_response()
     }
 
     async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
@@ -142,10 +183,17 @@ impl App for Control {
                 Ok(()) => self.refresh(&request).await,
                 Err(problem) => Err(problem),
             },
-            Endpoint::Other => Err(Kind::NotFound.because("there are /v1/status and /v1/refresh")),
+            Endpoint::Proxy => self.forward(request).await,
+            Endpoint::Other => {
+                Err(Kind::NotFound.because("there are /v1/status, /v1/refresh and /v1/teams/"))
+            }
         };
         answer.unwrap_or_else(Problem::into_response)
     }
+}
+
+fn unknown() -> Problem {
+    Kind::NotFound.because("no such credential is configured")
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

@@ -83,6 +83,8 @@ pub enum Proof {
     Header,
     /// The local token, which is looked at where the request is answered.
     LocalToken,
+    /// The kernel's word that it is root or this user, whoever else may connect.
+    Owner(u32),
 }
 
 /// The required header.
@@ -95,6 +97,7 @@ const REQUIRED: HeaderName = HeaderName::from_static("x-bearerd");
 /// Returns the first reason to refuse it.
 pub fn check(guard: &Guard, peer: Peer, proof: Proof, request: &Parts) -> Result<(), Denial> {
     check_peer(guard, peer)?;
+    check_owner(proof, peer)?;
     check_host(guard, peer, request)?;
     check_headers(&request.headers)?;
     if request.method == Method::CONNECT {
@@ -115,6 +118,14 @@ fn check_peer(guard: &Guard, peer: Peer) -> Result<(), Denial> {
         Peer::Unix { uid, .. } if guard.allow_uids.contains(&uid) => Ok(()),
         Peer::Unix { gid, .. } if guard.allow_gids.contains(&gid) => Ok(()),
         _ => Err(Denial::Peer),
+    }
+}
+
+fn check_owner(proof: Proof, peer: Peer) -> Result<(), Denial> {
+    match (proof, peer) {
+        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == owner || uid == 0 => Ok(()),
+        (Proof::Owner(_), _) => Err(Denial::Peer),
+        _ => Ok(()),
     }
 }
 

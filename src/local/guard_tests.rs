@@ -225,3 +225,16 @@ fn labels_are_unique() {
     let labels: std::collections::HashSet<_> = Denial::ALL.iter().map(|d| d.label()).collect();
     assert_eq!(labels.len(), Denial::ALL.len());
 }
+
+// faults 150 to 153
+#[test]
+fn where_the_owner_is_wanted_nobody_else_will_do() {
+    let request = http::Request::get("/v1/teams/acme/x").header("host", "localhost");
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let unix = |uid| Peer::Unix { uid, gid: 7, pid: None };
+    let told = |peer| check(&Guard::default(), peer, Proof::Owner(7), &parts);
+    assert_eq!([told(unix(7)), told(unix(0))], [Ok(()), Ok(())]);
+    for peer in [unix(8), Peer::Unknown, TCP] {
+        assert_eq!(told(peer), Err(Denial::Peer), "{peer:?}");
+    }
+}

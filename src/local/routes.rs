@@ -14,13 +14,13 @@ use super::{
     problem::{Kind, Problem},
     ready,
     served::Served,
-    server::{App, Forwarded},
+    server::{App, forwarded},
     token,
 };
 use crate::{
     config::model::Listener,
     process::{clock::Clock, secret::Secret},
-    proxy::{Answered, Proxy, refusal::Refusal},
+    proxy::refusal::Refusal,
     telemetry::metrics::Endpoint as EndpointLabel,
 };
 
@@ -87,15 +87,6 @@ impl LocalApi {
         let served = Served::new(listener, local, &self.everybody, &self.clock);
         self.served.store(Arc::new(served));
     }
-
-    /// Tells how many calls were forwarded and sent again, to whoever counts.
-    async fn forward(&self, proxy: &Proxy, request: Request<Incoming>) -> Response<Body> {
-        let mut answered = proxy.answer(request).await;
-        let Answered { upstream, replay, failure, .. } = answered;
-        let told = Forwarded { upstream, replay, failure };
-        answered.response.extensions_mut().insert(told);
-        answered.response.map(Body::from)
-    }
 }
 
 impl App for LocalApi {
@@ -149,7 +140,7 @@ impl App for LocalApi {
                 allow(&request, READS).map(|()| ready::answer_ready(&self.everybody))
             }
             Endpoint::Proxy => match &served.proxy {
-                Some(proxy) => Ok(self.forward(proxy, request).await),
+                Some(proxy) => Ok(forwarded(proxy.answer(request).await)),
                 None => Err(not_here()),
             },
             Endpoint::Other => Err(not_here()),

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     config::model::{Guard, Limits},
     process::{clock::Clock, peer::Peer},
+    proxy::Answered,
     telemetry::{
         audit::Audit,
         metrics::{Endpoint, ListenerMetrics},
@@ -103,13 +104,21 @@ impl Rules {
 
 /// Rides on an answer to tell what the issuer said.
 #[derive(Clone, Copy, Debug)]
-pub struct Forwarded {
+struct Forwarded {
     /// Status of its first answer, if it was asked.
-    pub upstream: Option<u16>,
+    upstream: Option<u16>,
     /// Status of its answer to the second try.
-    pub replay: Option<u16>,
+    replay: Option<u16>,
     /// What went wrong on the way to it.
-    pub failure: Option<&'static str>,
+    failure: Option<&'static str>,
+}
+
+/// Makes the answer of a forwarded call, which tells whoever counts how it went.
+#[must_use]
+pub fn forwarded(answered: Answered) -> Response<Body> {
+    let Answered { mut response, upstream, replay, failure } = answered;
+    response.extensions_mut().insert(Forwarded { upstream, replay, failure });
+    response.map(Body::from)
 }
 
 /// Where connections come from.

@@ -38,6 +38,65 @@ pub struct ErrorBody {
     pub kind: String,
 }
 
+/// Holds one page of a list.
+#[derive(Deserialize)]
+pub struct Page<T> {
+    /// What is on it, in the issuer's order.
+    pub list: Vec<T>,
+}
+
+/// Shows a service user.
+#[derive(Deserialize, Serialize)]
+pub struct ServiceUser {
+    /// A UUID.
+    pub id: String,
+    /// 1 to 255 characters.
+    pub name: String,
+    /// `ACTIVE`, `DISABLED` or `DELETED`.
+    pub status: String,
+    /// The team.
+    pub team_name: Option<String>,
+    /// `service`.
+    pub user_type: Option<String>,
+    /// Nothing, as far as is known.
+    pub details: Option<serde_json::Value>,
+    /// RFC 3339; absent for those who are not deleted.
+    pub deleted_at: Option<String>,
+}
+
+/// Shows an API key; never its secret.
+#[derive(Deserialize, Serialize)]
+pub struct ServiceKey {
+    /// A UUID.
+    pub id: String,
+    /// RFC 3339.
+    pub issued_at: Option<String>,
+    /// RFC 3339; the year 1 means never (fault 276).
+    pub expires_at: Option<String>,
+    /// RFC 3339.
+    pub last_used: Option<String>,
+}
+
+/// Names the service user that a token belongs to.
+#[derive(Deserialize)]
+pub struct CurrentUser {
+    /// A UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Tells what went wrong as far as can be read: unlike [`ErrorBody`], for people only.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct LenientError {
+    /// For people; quotes what it likes (fault 32).
+    pub message: String,
+    /// The kind, as `authentication_error`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
 /// Tells whether a body is announced as `application/json`, in any case, with any parameters.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {

@@ -13,7 +13,7 @@ pub fn rewrite(links: &str, origin: &str, own: &str) -> Option<String> {
         .into_iter()
         .filter_map(Link::parse)
         .map(|link| {
-            (!link.is_next(), format!("<{}>{}", moved(link.target, origin, own), link.rest))
+            (!link.has("next"), format!("<{}>{}", moved(link.target, origin, own), link.rest))
         })
         .collect();
     // The sort is stable: the others keep their order.
@@ -38,6 +38,13 @@ pub fn moved(url: &str, origin: &str, own: &str) -> String {
     }
 }
 
+/// Finds where the first link of a relation leads, as `next`; relations compare without case.
+#[must_use]
+pub fn target<'a>(links: &'a str, relation: &str) -> Option<&'a str> {
+    let mut links = split(links).into_iter().filter_map(Link::parse);
+    links.find(|link| link.has(relation)).map(|link| link.target)
+}
+
 struct Link<'a> {
     target: &'a str,
     /// The parameters, from the first semicolon on.
@@ -51,12 +58,12 @@ impl<'a> Link<'a> {
         (rest.is_empty() || rest.starts_with(';')).then_some(Self { target, rest })
     }
 
-    fn is_next(&self) -> bool {
+    fn has(&self, relation: &str) -> bool {
         outside_quotes(self.rest, ';').into_iter().any(|parameter| {
             let Some((name, value)) = parameter.split_once('=') else { return false };
             let is_rel = name.trim().eq_ignore_ascii_case("rel");
             let value = value.trim().trim_matches('"');
-            is_rel && value.split_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"))
+            is_rel && value.split_whitespace().any(|rel| rel.eq_ignore_ascii_case(relation))
         })
     }
 }
@@ -152,6 +159,15 @@ mod tests {
         for (url, expected) in table {
             assert_eq!(moved(url, ISSUER, OWN), expected);
         }
+    }
+
+    #[test]
+    fn the_target_of_a_relation_is_found() {
+        let links = r#"<a,b>; title="rel=next", </p>; rel="x PREV", <>; rel=next, </z>; rel=next"#;
+        assert_eq!(target(links, "next"), Some(""));
+        assert_eq!(target(links, "prev"), Some("/p"));
+        assert_eq!(target(links, "last"), None);
+        assert_eq!(target("", "next"), None);
     }
 
     proptest::proptest! {

@@ -10,6 +10,7 @@ pub mod link;
 pub mod local_token;
 mod mask;
 mod mint;
+pub mod operators;
 mod pace;
 pub mod path;
 pub mod refusal;
@@ -114,10 +115,7 @@ impl Proxy {
 
     /// Says whether a call may pass, and to whom; the mint needs no local token and no rule.
     fn judge(&self, request: &Request<Incoming>) -> Result<(Path, &Upstream), Refusal> {
-        let path = Path::parse(request.uri().path()).map_err(|error| match error {
-            PathError::Elsewhere => Refusal::Elsewhere,
-            PathError::Unclean => Refusal::Unclean,
-        })?;
+        let path = Path::parse(request.uri().path())?;
         let upstream = self.upstream(&path.team).ok_or(Refusal::NoTeam)?;
         if path.is_service_token() {
             let is_post = request.method() == Method::POST;
@@ -149,6 +147,15 @@ impl Proxy {
         scheme.is_some_and(|(scheme, token)| {
             scheme.eq_ignore_ascii_case(b"Bearer ") && self.local.matches(token)
         })
+    }
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Elsewhere => Self::Elsewhere,
+            PathError::Unclean => Self::Unclean,
+        }
     }
 }
 

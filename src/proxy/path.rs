@@ -82,8 +82,9 @@ fn hex(digit: Option<u8>) -> Result<u8, PathError> {
     value.and_then(|value| u8::try_from(value).ok()).ok_or(PathError::Unclean)
 }
 
-/// Leaves what RFC 3986 calls unreserved and encodes all else.
-fn encoded(segment: &str) -> String {
+/// Encodes all of a segment or of a query's part but what RFC 3986 calls unreserved.
+#[must_use]
+pub fn encoded(segment: &str) -> String {
     let mut text = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("config", &[]),
-    ("control", &["local", "process", "telemetry", "token"]),
+    ("control", &["local", "process", "proxy", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
     ("local", &["config", "okta", "process", "proxy", "telemetry", "token"]),
@@ -40,11 +40,17 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("token", &["key", "okta", "process", "telemetry"]),
 ];
 
-/// Pure leaves that any room may name: the configuration is made of their types.
-const LEAVES: [&str; 2] = ["token::timing", "proxy::rules"];
+/// Pure leaves that any room may name: the configuration is made of their types, and Okta's paths and
+/// links are read in one way only.
+const LEAVES: [&str; 4] = ["token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 17] = [
+const PURE: [&str; 22] = [
+    "cli/api/call.rs",
+    "cli/api/pages.rs",
+    "cli/span.rs",
+    "cli/table.rs",
+    "cli/text.rs",
     "local/guard.rs",
     "local/query.rs",
     "okta/classify.rs",

@@ -164,7 +164,7 @@ async fn tunnels_and_upgrades_are_refused() {
 }
 
 /// Runs a command as nobody; `None`, said aloud, where we may not.
-async fn as_nobody(mut command: Command) -> Option<Ended> {
+pub(crate) async fn as_nobody(mut command: Command) -> Option<Ended> {
     if !rustix::process::geteuid().is_root() {
         let mut stderr = std::io::stderr();
         writeln!(stderr, "SKIPPED: only root can try this as another user").unwrap();

@@ -28,3 +28,4 @@ mod secrets;
 mod steady;
 mod telemetry;
 mod trust;
+mod users;
