@@ -29,7 +29,7 @@ pub(super) fn clean_json(json: &str) -> String {
 ///
 /// Some issuers quote the request, and with it the token (fault 32).
 pub(super) fn message(text: &str) -> String {
-    let is_token = |letter: char| letter.is_ascii_alphanumeric() || "-._~+/=".contains(letter);
+    let is_token = |letter: char| letter.is_ascii_alphanumeric() || "-._~+/=*".contains(letter);
     let mut shown = String::new();
     for part in text.split_inclusive(|letter| !is_token(letter)) {
         let word = part.trim_end_matches(|letter| !is_token(letter));

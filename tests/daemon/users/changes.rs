@@ -70,7 +70,10 @@ async fn what_may_have_been_done_is_asked_once_and_said_to_be_unknown() {
                 if change.method != "DELETE" || !["cut-off", "body=<html>"].contains(&fault) {
                     scene.fails(&arguments, 1, &["not known", change.look]).await;
                     let asked = scene.calls(change.method, &change.below) - before;
-                    assert_eq!(asked, 1, "{fault} {arguments:?}");
+                    // The daemon's own road may repeat what is idempotent, as for any client.
+                    let repeats = change.method == "PUT" && fault == "lost";
+                    let most = 1 + usize::from(repeats && scene.daemon.is_some());
+                    assert_eq!(asked, most, "{fault} {arguments:?}");
                 }
                 scene.issuer().clear_faults();
             }

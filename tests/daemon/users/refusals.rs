@@ -14,7 +14,7 @@ async fn a_missing_role_is_named() {
         scene.fails(&["keys", "list", "robot"], 77, &reading).await;
         scene.issuer().set_role("robot", Role::SecurityAdmin);
         scene.done(&["users", "list"]).await;
-        let writing = ["Missing capability", "the role resource_admin,", "group"];
+        let writing = ["Missing capability", "the role resource_admin,", "administrator"];
         scene.fails(&["users", "create", "x"], 77, &writing).await;
         let mints = scene.mints();
         assert_eq!(mints, if scene.daemon.is_some() { 1 } else { 4 }, "none for a missing role");
