@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Each room and the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     (
         "app",
         &["config", "control", "key", "local", "okta", "process", "proxy", "telemetry", "token"],
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "key",
             "local",
             "okta",
+            "outlet",
             "process",
             "telemetry",
             "token",
@@ -34,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("local", &["config", "okta", "process", "proxy", "telemetry", "token"]),
     ("main", &[]),
     ("okta", &["config", "key", "process"]),
+    ("outlet", &["process"]),
     ("process", &[]),
     ("proxy", &["config", "key", "okta", "process", "token"]),
     ("telemetry", &["config", "process"]),

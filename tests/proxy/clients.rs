@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::bench::{
-    App, Place, Reply, Stand, Visitor,
+    App, Daemon, Place, Reply, Stand, Visitor,
     client::{mint, request},
     until,
 };
@@ -65,7 +65,7 @@ async fn no_client_sees_an_expiry_a_revocation_or_a_new_key() {
     minted(3).await;
     assert!(stand.issuer.revoke_all_tokens() > 0);
     minted(5).await;
-    replace_key(&stand).await;
+    replace_key(&stand, &daemon).await;
     minted(EXPIRIES * 2 + 4).await;
     stop.store(true, Ordering::SeqCst);
     while let Some(ended) = clients.join_next().await {
@@ -81,9 +81,15 @@ async fn until_mints(stand: &Stand, count: u64) {
 }
 
 /// Replaces the key file as a rotation by hand does; the old key goes once the new one has minted.
-async fn replace_key(stand: &Stand) {
+async fn replace_key(stand: &Stand, daemon: &Daemon) {
     let (old, _) = stand.issuer.key();
     stand.home.write_key(&stand.issuer.add_key("robot"));
+    let adopted = [("trigger", "key_changed"), ("result", "success")];
+    until("the new key has minted", async || {
+        daemon.metric("bearerd_token_refreshes_total", &adopted).await > 0.0
+    })
+    .await;
+    // Calls that are under way have the old key's token.
     sleep(LIFE).await;
     assert!(stand.issuer.delete_key(&old));
 }
