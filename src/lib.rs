@@ -16,6 +16,7 @@
 //! | [`okta`] | the issuer: what answers mean (pure), and the client |
 //! | [`proxy`] | Okta's own paths: the mint answered here, all else forwarded with the token put in |
 //! | [`local`] | the listeners: bind, pace, guard, answer |
+//! | [`outlet`] | what goes out without a request: a token for a child process |
 //! | [`control`] | the control socket, both ends |
 //! | [`telemetry`] | metrics, logs, audit |
 //! | [`process`] | clocks, signals, files, secrets in memory |
@@ -73,6 +74,7 @@ pub mod emulator;
 pub mod key;
 pub mod local;
 pub mod okta;
+pub mod outlet;
 pub mod process;
 pub mod proxy;
 pub mod telemetry;

@@ -3,6 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bearerd::process::harden::harden();
     bearerd::cli::main()
 }

@@ -51,6 +51,16 @@ impl Exit {
         Self { code: CONFIGURATION, sentence: sentence.into() }
     }
 
+    /// Somebody else's code, who has said why.
+    pub(super) const fn with_code(code: u8) -> Self {
+        Self { code, sentence: String::new() }
+    }
+
+    /// A code that another convention asks for.
+    pub(super) fn with_code_because(code: u8, sentence: impl Into<String>) -> Self {
+        Self { code, sentence: sentence.into() }
+    }
+
     /// Says it and gives the code.
     pub(super) fn report(&self) -> ExitCode {
         for line in self.sentence.lines() {

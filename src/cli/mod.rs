@@ -6,9 +6,11 @@ mod check;
 mod dev;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod exec;
 mod exit;
 mod health;
 mod keys;
+mod okta_clients;
 mod operate;
 mod place;
 mod run;
@@ -27,6 +29,7 @@ use std::{future::Future, process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use self::exit::Exit;
+use crate::process::harden;
 
 /// Threads that answer requests; the brokers need next to nothing of them.
 const WORKERS: usize = 2;
@@ -52,6 +55,8 @@ enum Command {
     Check(check::Args),
     /// Print the current token of the running daemon
     Token(token::Args),
+    /// Run a program with the token in its environment
+    Exec(exec::Args),
     /// Show how the running daemon is getting on
     Status(status::Args),
     /// Ask the running daemon to mint a new token now
@@ -90,6 +95,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
         }
     };
+    match &cli.command {
+        // Its limits would be those of the program that it runs.
+        Command::Exec(_) => harden::hide(),
+        _ => harden::harden(),
+    }
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => exit.report(),
@@ -103,6 +113,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Token(args) => in_runtime(token::run(args)),
+        Command::Exec(args) => in_runtime(exec::run(args)),
         Command::Status(args) => in_runtime(status::run(args)),
         Command::Refresh(args) => in_runtime(operate::refresh(args)),
         Command::Users(command) => in_runtime(users::run(command)),

@@ -3,37 +3,46 @@
 use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 
 use super::{exit::Exit, place::ListenerPlace, settings::Settings, terminal};
-use crate::{control::client, token::format::Format};
+use crate::{
+    control::client::{self, Address},
+    token::format::Format,
+};
 
 /// Longer than a daemon lets anybody wait.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Time that a daemon is asked to wait for another token.
+const WATCH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Credential of the listener [default: its first one]
-    #[arg(long)]
-    credential: Option<String>,
     /// Shape of the output: raw, json, header, env or oauth2
     #[arg(long, default_value = "raw")]
     format: Format,
-    /// Least life that the token should have left, as 2m
-    #[arg(long, value_parser = humantime::parse_duration)]
-    min_ttl: Option<Duration>,
+    #[command(flatten)]
+    wish: Wish,
     #[command(flatten)]
     place: ListenerPlace,
     #[command(flatten)]
     settings: Settings,
 }
 
+/// Holds the flags that say which token is wanted.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Wish {
+    /// Credential of the listener [default: its first one]
+    #[arg(long)]
+    pub(super) credential: Option<String>,
+    /// Least life that the token should have left, as 2m
+    #[arg(long, value_parser = humantime::parse_duration)]
+    min_ttl: Option<Duration>,
+}
+
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let address = args.place.find(&args.settings)?;
-    let answer = client::call(&address, Method::GET, &path(&args), PATIENCE).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(refused(&answer));
-    }
+    let answer = fetch(&address, &args.wish, args.format).await?;
     let mut body = answer.into_body().to_vec();
     if !body.ends_with(b"\n") {
         body.push(b'\n');
@@ -41,17 +50,53 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     terminal::print(&body)
 }
 
-fn path(args: &Args) -> String {
-    let mut path = format!("/v1/token?format={}", args.format.name());
-    if let Some(credential) = &args.credential {
-        path.push_str("&credential=");
-        path.push_str(credential);
+/// Asks for a token in a shape.
+pub(super) async fn fetch(
+    address: &Address,
+    wish: &Wish,
+    format: Format,
+) -> Result<Response<Bytes>, Exit> {
+    let answer = client::call(address, Method::GET, &wish.path(format), PATIENCE).await?;
+    if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(&answer)) }
+}
+
+/// Waits a while for another token than the one with this tag; gives its tag, if one has come.
+pub(super) async fn changed(
+    address: &Address,
+    wish: &Wish,
+    seen: &str,
+) -> Result<Option<String>, Exit> {
+    let wish = Wish { min_ttl: None, ..wish.clone() };
+    let path = format!("{}&wait={}s", wish.path(Format::Raw), WATCH.as_secs());
+    let request = Request::get(path).header(header::IF_NONE_MATCH, seen).body(Bytes::new());
+    let request = request.map_err(|_| Exit::failed("the daemon's answer has no usable tag"))?;
+    let answer = client::send(address, request, WATCH + PATIENCE).await?;
+    match answer.status() {
+        StatusCode::OK => Ok(Some(tag(&answer))),
+        StatusCode::NOT_MODIFIED => Ok(None),
+        _ => Err(refused(&answer)),
     }
-    if let Some(life) = args.min_ttl {
-        // Writing to a string cannot fail.
-        write!(path, "&min_ttl={}ms", life.as_millis()).ok();
+}
+
+/// Reads the tag that tells one token from another.
+pub(super) fn tag(answer: &Response<Bytes>) -> String {
+    let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+    tag.unwrap_or_default().to_owned()
+}
+
+impl Wish {
+    fn path(&self, format: Format) -> String {
+        let mut path = format!("/v1/token?format={}", format.name());
+        if let Some(credential) = &self.credential {
+            path.push_str("&credential=");
+            path.push_str(credential);
+        }
+        if let Some(life) = self.min_ttl {
+            // Writing to a string cannot fail.
+            write!(path, "&min_ttl={}ms", life.as_millis()).ok();
+        }
+        path
     }
-    path
 }
 
 /// Says in the daemon's own words why there is no answer.

@@ -6,12 +6,17 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 ///
 /// Best effort: a kernel that refuses leaves things as they were (faults 229, 230).
 pub fn harden() {
+    hide();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, none).ok();
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     rustix::thread::set_no_new_privs(true).ok();
     restrict_new_files();
     allow_descriptors();
+}
+
+/// Forbids readers of our memory, and nothing that a program we start would inherit.
+pub fn hide() {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     std::panic::set_hook(Box::new(|panic| {
         // The payload may quote a secret; the place cannot (fault 228).
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

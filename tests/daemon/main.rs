@@ -15,6 +15,7 @@ mod api;
 mod bench;
 mod commands;
 mod deadlines;
+mod exec;
 mod guard;
 mod keyfile;
 mod life;
