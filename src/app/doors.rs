@@ -21,7 +21,7 @@ use crate::{
         server::{App, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
     },
-    process::{path_error::our_uid, secret::Secret},
+    process::{path_error::our_uid, secret::Secret, secret_file},
     proxy::local_token,
     telemetry::{audit::Audit, logs::Logs},
 };
@@ -165,7 +165,7 @@ impl Doors {
             tracing::warn!(listener = name, problem = %error, "the local token is not kept");
             None
         });
-        let token = Arc::new(token.or_else(|| local_token::fresh().ok())?);
+        let token = Arc::new(token.or_else(|| secret_file::fresh().ok())?);
         self.local_tokens.insert(name.to_owned(), Arc::clone(&token));
         Some(token)
     }

@@ -9,5 +9,6 @@ pub mod owned_file;
 pub mod path_error;
 pub mod peer;
 pub mod secret;
+pub mod secret_file;
 pub mod signals;
 pub mod trusted_dir;
