@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod feed;
 pub mod fingerprint;
 pub mod harden;
 pub mod notify;
@@ -12,3 +13,4 @@ pub mod secret;
 pub mod secret_file;
 pub mod signals;
 pub mod trusted_dir;
+mod watch;
