@@ -10,17 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     body::Body,
     credentials::Credentials,
-    guard::Proof,
+    guard::{Denial, Proof},
     problem::{Kind, Problem},
     ready,
     served::Served,
-    server::{App, Forwarded},
+    server::{App, Denied, Forwarded},
     token,
 };
 use crate::{
     config::model::Listener,
-    process::{clock::Clock, secret::Secret},
-    proxy::{Proxy, refusal::Refusal},
+    process::clock::Clock,
+    proxy::{Proxy, local_token::LocalToken, refusal::Refusal},
     telemetry::metrics::Endpoint as EndpointLabel,
 };
 
@@ -69,11 +69,12 @@ pub struct LocalApi {
 impl LocalApi {
     /// Makes the API of a listener; `everybody` are the credentials of the whole daemon.
     ///
-    /// `local` is the token for clients of its proxy. Once `closing`, no request waits any longer.
+    /// `local` is its access token, or else the token for clients of its proxy. Once `closing`, no
+    /// request waits any longer.
     #[must_use]
     pub fn new(
         listener: &Listener,
-        local: Option<Arc<Secret>>,
+        local: Option<Arc<LocalToken>>,
         everybody: Arc<Credentials>,
         clock: Arc<dyn Clock>,
         closing: CancellationToken,
@@ -83,14 +84,17 @@ impl LocalApi {
     }
 
     /// Serves what a new configuration says.
-    pub fn configure(&self, listener: &Listener, local: Option<Arc<Secret>>) {
+    pub fn configure(&self, listener: &Listener, local: Option<Arc<LocalToken>>) {
         let served = Served::new(listener, local, &self.everybody, &self.clock);
         self.served.store(Arc::new(served));
     }
 
-    /// Tells how many calls were forwarded and sent again, to whoever counts.
+    /// Tells what became of a call, to whoever counts.
     async fn forward(&self, proxy: &Proxy, request: Request<Incoming>) -> Response<Body> {
         let mut answered = proxy.answer(request).await;
+        if answered.is_denied() {
+            answered.response.extensions_mut().insert(Denied(Denial::Credential));
+        }
         let told = Forwarded { upstream: answered.upstream, replay: answered.replay };
         answered.response.extensions_mut().insert(told);
         answered.response.map(Body::from)
@@ -114,7 +118,7 @@ impl App for LocalApi {
     fn proof(&self, endpoint: Endpoint) -> Proof {
         match endpoint {
             Endpoint::Proxy => Proof::LocalToken,
-            _ => Proof::Header,
+            _ => self.served.load().proof(),
         }
     }
 

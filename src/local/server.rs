@@ -110,6 +110,10 @@ pub struct Forwarded {
     pub replay: Option<u16>,
 }
 
+/// Rides on an answer that was a refusal after all, to be counted like those of the guard.
+#[derive(Clone, Copy, Debug)]
+pub struct Denied(pub Denial);
+
 /// Where connections come from.
 pub enum Socket {
     /// A unix socket.
@@ -249,6 +253,9 @@ impl<A: App> Server<A> {
             // What is left of a body is never read, let alone taken for a request (fault 141).
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
+        if let Some(Denied(denial)) = response.extensions_mut().remove::<Denied>() {
+            self.note(denial, visit.peer);
+        }
         if let Some(forwarded) = response.extensions_mut().remove::<Forwarded>() {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
@@ -259,15 +266,19 @@ impl<A: App> Server<A> {
     }
 
     fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
-        guard::check(&visit.rules.guard, visit.peer, self.app.proof(endpoint), request)
+        guard::check(&visit.rules.guard, visit.peer, &self.app.proof(endpoint), request)
     }
 
     fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: Peer) -> Response<Body> {
-        self.metrics.count_denied(denial.label());
-        self.audit.denied(peer, denial.label());
+        self.note(denial, peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
         response.headers_mut().insert(header::CONNECTION, CLOSE);
         response
+    }
+
+    fn note(&self, denial: Denial, peer: Peer) {
+        self.metrics.count_denied(denial.label());
+        self.audit.denied(peer, denial.label());
     }
 }
 

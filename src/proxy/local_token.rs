@@ -1,12 +1,82 @@
 //! The token that clients of a listener get instead of the real one.
 
-use std::path::{Path, PathBuf};
-
-use crate::process::{
-    owned_file::Access,
-    secret::Secret,
-    secret_file::{self, MADE_LENGTH, SecretFileError},
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+
+use crate::{
+    okta::wire::bearer_of,
+    process::{
+        owned_file::Access,
+        secret::Secret,
+        secret_file::{self, MADE_LENGTH, SecretFileError},
+    },
+};
+
+/// Holds the token that a listener's clients show, which may change while they are connected.
+pub struct LocalToken {
+    secret: ArcSwap<Secret>,
+    origin: Origin,
+}
+
+/// Says who knows a token from the start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Nobody: whoever mints gets it.
+    Random,
+    /// Whoever may read its file: the listener's access token.
+    File,
+}
+
+impl LocalToken {
+    /// Makes one that every client gets who mints.
+    #[must_use]
+    pub fn random(secret: Secret) -> Self {
+        Self { secret: ArcSwap::from_pointee(secret), origin: Origin::Random }
+    }
+
+    /// Makes one that clients have to know: the access token of the listener.
+    #[must_use]
+    pub fn access(secret: Secret) -> Self {
+        Self { secret: ArcSwap::from_pointee(secret), origin: Origin::File }
+    }
+
+    /// Tells whether clients have to know it from the start.
+    #[must_use]
+    pub fn is_access_token(&self) -> bool {
+        self.origin == Origin::File
+    }
+
+    /// Gives the token that is good now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Secret> {
+        self.secret.load_full()
+    }
+
+    /// Takes another one, from the next request on.
+    pub fn replace(&self, secret: Secret) {
+        self.secret.store(Arc::new(secret));
+    }
+
+    /// Tells whether a request carries it, compared in constant time (fault 145).
+    #[must_use]
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        bearer_of(headers).is_some_and(|token| self.secret.load().matches(token))
+    }
+
+    /// Tells whether a client with this `key_secret` may have it (fault 283).
+    #[must_use]
+    pub fn is_for(&self, key_secret: &str) -> bool {
+        match self.origin {
+            Origin::Random => true,
+            Origin::File => self.secret.load().matches(key_secret.as_bytes()),
+        }
+    }
+}
 
 /// Says why the local token of a listener is not kept over a restart.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +106,65 @@ pub fn kept(state_dir: &Path, listener: &str) -> Result<Secret, LocalTokenError>
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use http::{HeaderValue, header::AUTHORIZATION};
+
     use super::*;
+
+    fn carries(token: &LocalToken, values: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        token.is_in(&headers)
+    }
+
+    // faults 145, 243
+    #[test]
+    fn one_header_carries_the_whole_token_and_nothing_else() {
+        let token = LocalToken::random(Secret::copy_of(b"s3cret"));
+        for good in ["Bearer s3cret", "bearer s3cret", "BEARER s3cret"] {
+            assert!(carries(&token, &[good]), "{good}");
+        }
+        let bad: [&[&str]; 14] = [
+            &[],
+            &["Bearer s3cret", "Bearer s3cret"],
+            &["Bearer s3cret", "Bearer wrong"],
+            &["Bearer s3cret, Bearer s3cret"],
+            &["Bearer s3cre"],
+            &["Bearer s3crets"],
+            &["Bearer S3cret"],
+            &["Bearer  s3cret"],
+            &["Bearer\ts3cret"],
+            &["Bearers3cret"],
+            &["Basic s3cret"],
+            &["s3cret"],
+            &["Bearer "],
+            &[""],
+        ];
+        for values in bad {
+            assert!(!carries(&token, values), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_one_is_good_at_once_and_the_old_one_no_longer() {
+        let token = LocalToken::access(Secret::copy_of(b"old"));
+        token.replace(Secret::copy_of(b"new"));
+        assert!(carries(&token, &["Bearer new"]) && !carries(&token, &["Bearer old"]));
+        assert!(token.is_for("new") && !token.is_for("old") && token.is_access_token());
+        assert_eq!(token.current().expose(), b"new");
+    }
+
+    // fault 283
+    #[test]
+    fn only_an_access_token_has_to_be_known() {
+        let random = LocalToken::random(Secret::copy_of(b"s3cret"));
+        let access = LocalToken::access(Secret::copy_of(b"s3cret"));
+        for (key_secret, known) in [("s3cret", true), ("s3cre", false), ("", false), ("x", false)] {
+            assert!(random.is_for(key_secret));
+            assert_eq!(access.is_for(key_secret), known, "{key_secret}");
+        }
+    }
 
     #[test]
     fn a_token_is_made_once_and_kept() {

@@ -12,8 +12,10 @@ use crate::okta::wire::ErrorBody;
 pub enum Refusal {
     /// The path can be read in two ways, or the body cannot be read at all.
     BadRequest,
-    /// The local credential is missing or wrong.
+    /// The local token is missing or wrong.
     Unauthorized,
+    /// The secret of a mint is not the listener's access token.
+    WrongSecret,
     /// `proxy.allow` does not let it pass, or the guard did not.
     Forbidden,
     /// There is no such team here.
@@ -55,6 +57,11 @@ impl Refusal {
                 Status::UNAUTHORIZED,
                 "authentication_error",
                 "not the local token of this bearerd listener: ask its service_token",
+            ),
+            Self::WrongSecret => (
+                Status::UNAUTHORIZED,
+                "authentication_error",
+                "key_secret must be what the access_token_file of this bearerd listener holds",
             ),
             Self::Forbidden => {
                 (Status::FORBIDDEN, "forbidden_error", "bearerd does not let this call pass")
