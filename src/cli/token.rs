@@ -29,8 +29,13 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
-    let address = args.place.find(&args.settings)?;
-    let answer = client::call(&address, Method::GET, &path(&args), PATIENCE).await?;
+    let door = args.place.find(&args.settings)?;
+    let (known, path) = (door.access_token()?, path(&args));
+    let answer =
+        client::call_with(&door.address, known.as_ref(), Method::GET, &path, PATIENCE).await?;
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        return Err(door.refused());
+    }
     if answer.status() != StatusCode::OK {
         return Err(refused(&answer));
     }

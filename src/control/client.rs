@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,9 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
 };
+use zeroize::Zeroizing;
+
+use crate::process::secret::Secret;
 
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -75,19 +78,36 @@ pub async fn call(
     path: &str,
     patience: Duration,
 ) -> Result<Response<Bytes>, ClientError> {
+    call_with(address, None, method, path, patience).await
+}
+
+/// Does likewise, with the access token that the listener asks for.
+///
+/// # Errors
+///
+/// As [`call`].
+pub async fn call_with(
+    address: &Address,
+    access_token: Option<&Secret>,
+    method: Method,
+    path: &str,
+    patience: Duration,
+) -> Result<Response<Bytes>, ClientError> {
+    let stranger = |NoHttp| ClientError::Stranger(address.clone());
+    let request = request(address, access_token, method, path).map_err(stranger)?;
     let exchange = async {
         match address {
             Address::Unix(socket) => {
                 let stream = connect_unix(socket).await.map_err(|e| refused(address, &e))?;
-                converse(stream, "localhost", method, path).await
+                converse(stream, request).await
             }
             Address::Tcp(authority) => {
                 let stream =
                     TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
-                converse(stream, authority, method, path).await
+                converse(stream, request).await
             }
         }
-        .map_err(|_| ClientError::Stranger(address.clone()))
+        .map_err(stranger)
     };
     let answer = timeout(patience, exchange).await;
     answer.unwrap_or_else(|_| Err(ClientError::Timeout(address.clone())))
@@ -104,22 +124,36 @@ fn refused(address: &Address, error: &io::Error) -> ClientError {
 /// Why the other end is no daemon of ours does not matter.
 struct NoHttp;
 
-async fn converse<S>(
-    stream: S,
-    host: &str,
+fn request(
+    address: &Address,
+    access_token: Option<&Secret>,
     method: Method,
     path: &str,
-) -> Result<Response<Bytes>, NoHttp>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let request = Request::builder()
+) -> Result<Request<Full<Bytes>>, NoHttp> {
+    let host = match address {
+        Address::Unix(_) => "localhost",
+        Address::Tcp(authority) => authority,
+    };
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
         .header(header::HOST, host)
         .header("x-bearerd", "1")
-        .body(Full::<Bytes>::default())
+        .body(Full::default())
         .map_err(|_| NoHttp)?;
+    if let Some(token) = access_token {
+        let line = Zeroizing::new([b"Bearer ", token.expose()].concat());
+        let mut value = HeaderValue::from_bytes(&line).map_err(|_| NoHttp)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, NoHttp>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoHttp)?;
     let exchange = async {

@@ -13,7 +13,7 @@ use crate::bench::{
     Daemon, Place, Reply, Stand, Visitor,
     client::Header,
     daemon::{Ended, run},
-    home::NOBODY,
+    home::{NOBODY, program},
     until,
 };
 
@@ -159,11 +159,14 @@ const BAD_FILES: [(&str, u32, &str); 7] = [
 
 // fault 84
 #[tokio::test]
-async fn a_bad_file_is_refused_at_start() {
+async fn a_bad_file_is_refused_at_start_and_by_check() {
     let (stand, file) = stand().await;
     for (content, mode, words) in BAD_FILES {
         stand.home.replace("access-token", content.as_bytes(), mode);
-        assert_told(&run(stand.home.command(&["run"])).await, &file, words);
+        for command in ["run", "check"] {
+            let ended = run(stand.home.command(&[command, "--set", "log.level=error"])).await;
+            assert_told(&ended, &file, words);
+        }
         assert_eq!(fs::read_to_string(&file).unwrap(), content, "left as it was");
     }
     let long = "x".repeat(513);
@@ -184,6 +187,11 @@ async fn a_file_that_cannot_be_made_is_told() {
     stand.home.set("listeners.apps.access_token_file", nowhere.to_str().unwrap());
     let ended = run(stand.home.command(&["run"])).await;
     assert_told(&ended, nowhere.parent().unwrap(), "does not exist");
+    let check = run(stand.home.command(&["check"])).await;
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.out.contains("is made when the daemon starts"), "{check:?}");
+    assert!(!stand.home.path("access-token").exists(), "check makes nothing");
+    assert!(!check.out.contains("every local user"), "{check:?}");
 }
 
 // a crash in the very write: the file is whole or not there
@@ -291,4 +299,39 @@ async fn a_reload_can_ask_for_one_and_no_longer() {
     stand.home.unset("listeners.web.access_token_file");
     reload(&stand, "the configuration was read again").await;
     assert_eq!(daemon.get("web", "/v1/token").await.status, 200);
+}
+
+#[tokio::test]
+async fn commands_find_it_or_say_how_to_name_it() {
+    let (stand, file) = stand().await;
+    let daemon = stand.start().await;
+    let configured = run(stand.home.command(&["token"])).await;
+    assert_eq!(configured.code, Some(0), "{configured:?}");
+    let Place::Tcp(web) = daemon.place("web") else { panic!("web is on TCP") };
+    let url = format!("http://{web}");
+    let by_url = async |more: &[&str]| {
+        run(program(&[&["token", "--url", url.as_str()], more].concat())).await
+    };
+    let named = by_url(&["--access-token-file", file.to_str().unwrap()]).await;
+    assert_eq!((named.code, &named.out), (Some(0), &configured.out), "{named:?}");
+    let other = stand.home.replace("other-token", OTHER.as_bytes(), 0o600);
+    let short = stand.home.replace("short-token", b"short", 0o600);
+    let nothing = stand.home.path("nothing");
+    let rows: [(Option<&Path>, i32, &str); 4] = [
+        (None, 77, "--access-token-file"),
+        (Some(&other), 77, "does not take"),
+        (Some(&short), 78, "fewer than 32"),
+        (Some(&nothing), 78, "cannot be read"),
+    ];
+    for (path, code, words) in rows {
+        let arguments = path.map(|path| ["--access-token-file", path.to_str().unwrap()]);
+        let ended = by_url(arguments.as_ref().map_or(&[], |pair| &pair[..])).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{ended:?}");
+        assert!(ended.err.contains(words) && ended.err.lines().count() == 1, "{ended:?}");
+        assert!(path.is_none_or(|path| ended.err.contains(path.to_str().unwrap())), "{ended:?}");
+        assert!(!ended.err.contains(OTHER), "{ended:?}");
+    }
+    let socket = stand.home.path("apps.sock");
+    let by_socket = run(program(&["token", "--socket", socket.to_str().unwrap()])).await;
+    assert_eq!(by_socket.code, Some(77), "{by_socket:?}");
 }
