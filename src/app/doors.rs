@@ -7,7 +7,11 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Commons, supervise::supervise};
+use super::{
+    AppError, Commons,
+    access::{self, AccessTokens},
+    supervise::supervise,
+};
 use crate::{
     config::{
         Config,
@@ -21,8 +25,8 @@ use crate::{
         server::{App, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
     },
-    process::{path_error::our_uid, secret::Secret},
-    proxy::local_token,
+    process::{path_error::our_uid, secret_file},
+    proxy::local_token::{self, LocalToken},
     telemetry::{audit::Audit, logs::Logs},
 };
 
@@ -38,7 +42,8 @@ pub(super) struct Doors {
     roster: Arc<Roster>,
     listeners: BTreeMap<String, Door>,
     house: Vec<Taken>,
-    local_tokens: BTreeMap<String, Arc<Secret>>,
+    access_tokens: AccessTokens,
+    local_tokens: BTreeMap<String, Arc<LocalToken>>,
 }
 
 /// An open listener.
@@ -56,18 +61,23 @@ struct Taken {
     _file: Option<SocketGuard>,
 }
 
-/// The sockets that a new configuration needs, taken before anything is changed.
-pub(super) struct Opening(BTreeMap<String, Vec<(Taken, Socket)>>);
+/// What a new configuration needs, taken before anything is changed.
+pub(super) struct Opening {
+    access_tokens: access::Plan,
+    sockets: BTreeMap<String, Vec<(Taken, Socket)>>,
+}
 
 impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
         let roster = Arc::default();
+        let access_tokens = AccessTokens::new(commons.clone());
         Self {
             commons,
             logs,
             roster,
             listeners: BTreeMap::new(),
             house: Vec::new(),
+            access_tokens,
             local_tokens: BTreeMap::new(),
         }
     }
@@ -77,9 +87,10 @@ impl Doors {
         listeners.chain(&self.house).map(|t| (t.name.clone(), t.address.clone())).collect()
     }
 
-    /// Takes the sockets that are new; an address that stays is not touched.
+    /// Takes what is new, tokens before sockets; an address that stays is not touched.
     pub(super) fn plan(&self, config: &Config) -> Result<Opening, AppError> {
-        let mut opening = BTreeMap::new();
+        let access_tokens = self.access_tokens.plan(config)?;
+        let mut sockets = BTreeMap::new();
         for (name, listener) in &config.listeners {
             match self.listeners.get(name) {
                 Some(open) if open.listener.bind != listener.bind => {
@@ -90,12 +101,12 @@ impl Doors {
                 }
                 Some(_) => {}
                 None => {
-                    let sockets = listener.bind.iter().map(|at| take(name, at, &listener.socket));
-                    opening.insert(name.clone(), sockets.collect::<Result<_, _>>()?);
+                    let taken = listener.bind.iter().map(|at| take(name, at, &listener.socket));
+                    sockets.insert(name.clone(), taken.collect::<Result<_, _>>()?);
                 }
             }
         }
-        Ok(Opening(opening))
+        Ok(Opening { access_tokens, sockets })
     }
 
     /// Opens, changes and closes listeners; cannot fail.
@@ -107,7 +118,8 @@ impl Doors {
             }
             stays
         });
-        for (name, sockets) in opening.0 {
+        self.access_tokens.commit(opening.access_tokens, config);
+        for (name, sockets) in opening.sockets {
             if let Some(listener) = config.listeners.get(&name) {
                 let local = self.local_token(&name, listener, config);
                 let door = self.open(&name, listener, local, sockets);
@@ -129,7 +141,7 @@ impl Doors {
         &self,
         name: &str,
         listener: &Listener,
-        local: Option<Arc<Secret>>,
+        local: Option<Arc<LocalToken>>,
         sockets: Vec<(Taken, Socket)>,
     ) -> Door {
         let app = LocalApi::new(
@@ -149,13 +161,21 @@ impl Doors {
         Door { listener: listener.clone(), server, taken, close }
     }
 
-    /// Gives the token for clients of a listener's proxy, the same one for the whole life.
+    /// Lets what may have changed on the disk be looked at.
+    pub(super) fn look_around(&self) {
+        self.access_tokens.look_around();
+    }
+
+    /// Gives a listener's access token, else that of its proxy, the same one for the whole life.
     fn local_token(
         &mut self,
         name: &str,
         listener: &Listener,
         config: &Config,
-    ) -> Option<Arc<Secret>> {
+    ) -> Option<Arc<LocalToken>> {
+        if listener.guard.access_token_file.is_some() {
+            return self.access_tokens.of(name);
+        }
         listener.proxy.as_ref()?;
         if let Some(token) = self.local_tokens.get(name) {
             return Some(Arc::clone(token));
@@ -165,7 +185,8 @@ impl Doors {
             tracing::warn!(listener = name, problem = %error, "the local token is not kept");
             None
         });
-        let token = Arc::new(token.or_else(|| local_token::fresh().ok())?);
+        let token = LocalToken::random(token.or_else(|| secret_file::fresh().ok())?);
+        let token = Arc::new(token);
         self.local_tokens.insert(name.to_owned(), Arc::clone(&token));
         Some(token)
     }

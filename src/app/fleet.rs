@@ -12,7 +12,7 @@ use crate::{
         Config,
         model::{Credential, Okta},
     },
-    key::{ApiKey, KeyFeed, KeyNews},
+    key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading},
     local::credentials::Member,
     okta::{client::IssuerClient, forwarder::Forwarder},
     token::{
@@ -210,9 +210,12 @@ struct FollowedKey {
 
 impl FollowedKey {
     fn new(credential: &Credential, nudge: &Arc<Notify>, name: &str) -> Self {
-        let group = credential.allow_group_readable_key;
+        let place = KeyPlace {
+            source: credential.key.clone(),
+            allow_group_readable: credential.allow_group_readable_key,
+        };
         Self {
-            feed: KeyFeed::new(credential.key.clone(), group, Arc::clone(nudge)),
+            feed: KeyFeed::new(place, Arc::clone(nudge)),
             nudge: Arc::clone(nudge),
             credential: name.to_owned(),
             latest: None,
@@ -224,10 +227,11 @@ impl Keys for FollowedKey {
     async fn next(&mut self) -> Result<Arc<ApiKey>, KeyTrouble> {
         loop {
             match self.feed.next().await {
-                KeyNews::Changed { key, warnings } => {
+                KeyNews::Changed(KeyReading { key, warnings }) => {
                     for warning in warnings {
                         tracing::warn!(credential = self.credential, %warning, "look at the key file");
                     }
+                    let key = Arc::new(key);
                     self.latest = Some(Arc::clone(&key));
                     return Ok(key);
                 }

@@ -79,6 +79,7 @@ impl Bound {
             tracing::warn!(seconds = by.as_secs(), "the wall clock was set");
         }
         self.fleet.look_around();
+        self.doors.look_around();
         notify::watchdog();
     }
 

@@ -3,6 +3,7 @@
 //! [`build`] takes every address and starts every broker, or does nothing; [`Bound::serve`] then
 //! runs until somebody says stop.
 
+mod access;
 mod doors;
 mod fleet;
 mod life;
@@ -16,7 +17,7 @@ pub use self::life::End;
 use self::{doors::Doors, fleet::Fleet};
 use crate::{
     config::{self, Config, Findings, Loaded, Sources},
-    local::{bind::BindError, credentials::Credentials},
+    local::{access_token::AccessTokenError, bind::BindError, credentials::Credentials},
     okta::transport::TransportError,
     process::clock::{Clock, SystemClock},
     telemetry::{logs::Logs, metrics::Metrics},
@@ -31,6 +32,9 @@ pub enum AppError {
     /// A file of `[okta]` cannot be used.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// The access token of a listener can be neither read nor made.
+    #[error("{0}")]
+    AccessToken(#[from] AccessTokenError),
     /// An address cannot be taken.
     #[error("{0}")]
     Bind(#[from] BindError),

@@ -1,6 +1,6 @@
 //! `bearerd check`: everything that is wrong, at once, and what is in force.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{
     exit::Exit,
@@ -13,11 +13,12 @@ use crate::{
         model::{Credential, Okta},
     },
     key::{self, KeyReading},
+    local::access_token::AccessTokenFile,
     okta::{
         client::IssuerClient,
         issuer::{Issuer, Outcome},
     },
-    process::clock::SystemClock,
+    process::{clock::SystemClock, feed::Source, trusted_dir::Trail},
 };
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,11 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
         mark(Tone::Odd, "warning", &warning.to_string())?;
     }
     let mut tally = Tally::default();
+    for (name, listener) in &loaded.config.listeners {
+        if let Some(file) = &listener.guard.access_token_file {
+            check_access_token(name, file, &mut tally)?;
+        }
+    }
     for (name, credential) in &loaded.config.credentials {
         let key = check_key(name, credential, &mut tally)?;
         let client = check_client(&loaded.config.okta, credential, &mut tally)?;
@@ -62,6 +68,22 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
         Tally { unreachable: true, .. } => Err(Exit::unreachable("no token could be minted")),
         Tally { .. } => mark(Tone::Good, "ok", "the configuration can be used"),
     }
+}
+
+/// Reads the access token of a listener; one that is missing is made by the daemon, not here.
+fn check_access_token(listener: &str, file: &Path, tally: &mut Tally) -> Result<(), Exit> {
+    let path = file.display();
+    let (tone, word, found) = match AccessTokenFile(file.to_owned()).read(&mut Trail::default()) {
+        Ok(_) => (Tone::Good, "ok", format!("access token {path} can be read")),
+        Err(error) if error.is_missing() => {
+            (Tone::Good, "ok", format!("access token {path} is made when the daemon starts"))
+        }
+        Err(error) => {
+            tally.wrong = true;
+            (Tone::Bad, "wrong", error.to_string())
+        }
+    };
+    mark(tone, word, &format!("listeners.{listener}: {found}"))
 }
 
 fn check_key(

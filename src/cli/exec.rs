@@ -8,12 +8,11 @@ use std::{
 use super::{
     exit::Exit,
     okta_clients,
-    place::ListenerPlace,
+    place::{Door, ListenerPlace},
     settings::Settings,
     token::{self, Wish},
 };
 use crate::{
-    control::client::Address,
     outlet::{
         child::{self, Child, Forwarded, OnRefresh},
         environment::{self, Variable},
@@ -74,7 +73,7 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
 struct Job {
     args: Args,
     variables: Vec<(String, Format)>,
-    daemon: Address,
+    daemon: Door,
 }
 
 impl Job {

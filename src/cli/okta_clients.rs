@@ -1,14 +1,15 @@
 //! The variables that Okta's own clients read, set so that they call a listener of ours.
 
-use super::{exit::Exit, settings::Settings};
+use super::{exit::Exit, place::read_access_token, settings::Settings};
 use crate::{
     config::model::{Bind, Config, Listener},
     outlet::environment::Variable,
+    process::secret::Secret,
 };
 
 /// Stand for the real key, which never leaves the daemon: any well-formed pair will do.
 const PLACEHOLDER_ID: &str = "00000000-0000-4000-8000-000000000000";
-const PLACEHOLDER_SECRET: &str = "placeholder";
+const PLACEHOLDER_SECRET: &[u8] = b"placeholder";
 
 /// Makes the variables for the first listener that serves `proxy` on TCP.
 ///
@@ -22,15 +23,19 @@ pub(super) fn variables(
     let (host, url, listener) =
         config.listeners.values().find_map(pointed_at).ok_or_else(nowhere)?;
     let team = team(&config, listener, credential)?;
+    let secret = match &listener.guard.access_token_file {
+        Some(file) => read_access_token(file)?,
+        None => Secret::copy_of(PLACEHOLDER_SECRET),
+    };
     let values = [
-        (["OKTAPAM_API_HOST", "OKTAPAM_HOST"], url.as_str()),
-        (["OKTAPAM_TEAM", "OKTAPAM_TEAM_NAME"], team),
-        (["OKTAPAM_KEY", "OKTAPAM_API_KEY"], PLACEHOLDER_ID),
-        (["OKTAPAM_SECRET", "OKTAPAM_API_SECRET"], PLACEHOLDER_SECRET),
+        (["OKTAPAM_API_HOST", "OKTAPAM_HOST"], url.as_bytes()),
+        (["OKTAPAM_TEAM", "OKTAPAM_TEAM_NAME"], team.as_bytes()),
+        (["OKTAPAM_KEY", "OKTAPAM_API_KEY"], PLACEHOLDER_ID.as_bytes()),
+        (["OKTAPAM_SECRET", "OKTAPAM_API_SECRET"], secret.expose()),
     ];
     let named = values.into_iter().flat_map(|(names, value)| names.map(|name| (name, value)));
-    let named = named.chain([("OKTAPAM_TRUSTED_DOMAIN_OVERRIDE", host.as_str())]);
-    Ok(named.map(|(name, value)| Variable::new(name, value.as_bytes())).collect())
+    let named = named.chain([("OKTAPAM_TRUSTED_DOMAIN_OVERRIDE", host.as_bytes())]);
+    Ok(named.map(|(name, value)| Variable::new(name, value)).collect())
 }
 
 /// Gives a listener's host and URL, if it serves Okta's paths at an address that is known.

@@ -1,11 +1,23 @@
 //! How a command finds the daemon.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use zeroize::Zeroizing;
 
 use super::{exit::Exit, settings::Settings};
 use crate::{
     config::model::{Bind, Listener},
-    control::client::Address,
+    control::client::{self, Address},
+    local::access_token,
+    okta::client::bearer,
+    process::{owned_file::MAX_BYTES, secret::Secret, secret_file::without_line_end},
 };
 
 /// Holds the flags that name a listener.
@@ -17,22 +29,105 @@ pub(super) struct ListenerPlace {
     /// URL of a listener, as `http://127.0.0.1:8420`
     #[arg(long)]
     url: Option<String>,
+    /// File with the access token that the listener asks for [default: the configuration's, if the
+    /// listener is]
+    #[arg(long, value_name = "PATH")]
+    access_token_file: Option<PathBuf>,
+}
+
+/// Names a listener, and where its access token is, if it asks for one.
+pub(super) struct Door {
+    /// Where it listens.
+    address: Address,
+    /// The file with its access token.
+    access_token_file: Option<PathBuf>,
 }
 
 impl ListenerPlace {
     /// Finds the listener; the configuration is read only if nothing else names one.
-    pub(super) fn find(&self, settings: &Settings) -> Result<Address, Exit> {
-        if let Some(url) = &self.url {
-            return plain_http(url);
-        }
-        let named = std::env::var_os("BEARERD_SOCKET").filter(|path| !path.is_empty());
-        if let Some(path) = self.socket.clone().or_else(|| named.map(PathBuf::from)) {
-            return Ok(Address::Unix(path));
-        }
-        let config = settings.load()?.config;
-        let first = config.listeners.values().next().and_then(address);
-        first.ok_or_else(|| Exit::configuration("no listener is configured: name one by --socket"))
+    pub(super) fn find(&self, settings: &Settings) -> Result<Door, Exit> {
+        let found = match self.named()? {
+            Some(address) => Door { address, access_token_file: None },
+            None => configured(settings)?,
+        };
+        let access_token_file = self.access_token_file.clone().or(found.access_token_file);
+        Ok(Door { access_token_file, ..found })
     }
+
+    fn named(&self) -> Result<Option<Address>, Exit> {
+        if let Some(url) = &self.url {
+            return plain_http(url).map(Some);
+        }
+        let variable = std::env::var_os("BEARERD_SOCKET").filter(|path| !path.is_empty());
+        let socket = self.socket.clone().or_else(|| variable.map(PathBuf::from));
+        Ok(socket.map(Address::Unix))
+    }
+}
+
+impl Door {
+    /// Reads the access token, if there is a file with one.
+    fn access_token(&self) -> Result<Option<Secret>, Exit> {
+        self.access_token_file.as_deref().map(read_access_token).transpose()
+    }
+
+    /// Sends one request, with the access token if there is one, and reads the whole answer.
+    pub(super) async fn ask(
+        &self,
+        mut request: Request<Bytes>,
+        patience: Duration,
+    ) -> Result<Response<Bytes>, Exit> {
+        if let Some(token) = self.access_token()? {
+            let bearer = bearer(&token).ok_or_else(|| self.refused())?;
+            request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        }
+        let answer = client::send(&self.address, request, patience).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED { Err(self.refused()) } else { Ok(answer) }
+    }
+
+    /// Says why it did not open, and what to do.
+    fn refused(&self) -> Exit {
+        let address = &self.address;
+        Exit::denied(match &self.access_token_file {
+            None => {
+                format!("{address} asks for an access token: name its file by --access-token-file")
+            }
+            Some(file) => format!(
+                "{address} does not take the access token in {}: name the file that its \
+                 access_token_file names, by --access-token-file",
+                file.display()
+            ),
+        })
+    }
+}
+
+fn configured(settings: &Settings) -> Result<Door, Exit> {
+    let config = settings.load()?.config;
+    let first = config.listeners.into_values().next();
+    let door = first.and_then(|listener| {
+        let address = address(&listener)?;
+        Some(Door { address, access_token_file: listener.guard.access_token_file })
+    });
+    door.ok_or_else(|| Exit::configuration("no listener is configured: name one by --socket"))
+}
+
+/// Reads it as any program would: what its owner and mode may be is the daemon's to judge.
+pub(super) fn read_access_token(path: &Path) -> Result<Secret, Exit> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
+    let read = File::open(path).and_then(|file| {
+        let most = MAX_BYTES.try_into().unwrap_or(u64::MAX);
+        file.take(most).read_to_end(&mut bytes)
+    });
+    let path = path.display();
+    read.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            Exit::denied(format!("you may not read {path}: its mode and group say who may"))
+        }
+        kind => Exit::configuration(format!("access token: {path} cannot be read: {kind}")),
+    })?;
+    let token = without_line_end(&bytes);
+    access_token::check(token)
+        .map_err(|flaw| Exit::configuration(format!("access token: {path} {flaw}")))?;
+    Ok(Secret::copy_of(token))
 }
 
 /// Holds the flag that names the control socket.

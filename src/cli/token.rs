@@ -3,13 +3,15 @@
 use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 
-use super::{exit::Exit, place::ListenerPlace, settings::Settings, terminal};
-use crate::{
-    control::client::{self, Address},
-    token::format::Format,
+use super::{
+    exit::Exit,
+    place::{Door, ListenerPlace},
+    settings::Settings,
+    terminal,
 };
+use crate::token::format::Format;
 
 /// Longer than a daemon lets anybody wait.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,8 +43,8 @@ pub(super) struct Wish {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
-    let address = args.place.find(&args.settings)?;
-    let answer = fetch(&address, &args.wish, args.format).await?;
+    let door = args.place.find(&args.settings)?;
+    let answer = fetch(&door, &args.wish, args.format).await?;
     let mut body = answer.into_body().to_vec();
     if !body.ends_with(b"\n") {
         body.push(b'\n');
@@ -52,25 +54,23 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
 
 /// Asks for a token in a shape.
 pub(super) async fn fetch(
-    address: &Address,
+    door: &Door,
     wish: &Wish,
     format: Format,
 ) -> Result<Response<Bytes>, Exit> {
-    let answer = client::call(address, Method::GET, &wish.path(format), PATIENCE).await?;
+    let request = Request::get(wish.path(format)).body(Bytes::new());
+    let request = request.map_err(|_| Exit::usage("--credential names no credential"))?;
+    let answer = door.ask(request, PATIENCE).await?;
     if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(&answer)) }
 }
 
 /// Waits a while for another token than the one with this tag; gives its tag, if one has come.
-pub(super) async fn changed(
-    address: &Address,
-    wish: &Wish,
-    seen: &str,
-) -> Result<Option<String>, Exit> {
+pub(super) async fn changed(door: &Door, wish: &Wish, seen: &str) -> Result<Option<String>, Exit> {
     let wish = Wish { min_ttl: None, ..wish.clone() };
     let path = format!("{}&wait={}s", wish.path(Format::Raw), WATCH.as_secs());
     let request = Request::get(path).header(header::IF_NONE_MATCH, seen).body(Bytes::new());
     let request = request.map_err(|_| Exit::failed("the daemon's answer has no usable tag"))?;
-    let answer = client::send(address, request, WATCH + PATIENCE).await?;
+    let answer = door.ask(request, WATCH + PATIENCE).await?;
     match answer.status() {
         StatusCode::OK => Ok(Some(tag(&answer))),
         StatusCode::NOT_MODIFIED => Ok(None),

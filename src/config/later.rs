@@ -25,7 +25,6 @@ const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
     ("listeners.*.serve", When::Begins("auth")),
-    ("listeners.*.access_token_file", When::Changed),
     ("listeners.*.tls", When::Changed),
     ("listeners.*.allow_non_loopback", When::Changed),
     ("listeners.*.allow_uids", When::ChangedOnTcp),

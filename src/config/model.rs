@@ -134,6 +134,8 @@ pub struct Guard {
     pub allow_uids: Vec<u32>,
     /// Group ids that may connect to a unix socket.
     pub allow_gids: Vec<u32>,
+    /// File with the secret that requests must carry; `None` asks for none.
+    pub access_token_file: Option<PathBuf>,
 }
 
 /// Says what a unix socket's file looks like.

@@ -1,7 +1,7 @@
 //! The key of a service user: what it may look like, and how it is written down.
 
 use super::grammar::{Malformed, Text, read_object};
-use crate::process::{fingerprint::Fingerprint, secret::Secret};
+use crate::process::{fingerprint::Fingerprint, secret::Secret, secret_file::without_line_end};
 
 /// Longest secret that the issuer takes, in characters.
 const MAX_SECRET: usize = 512;
@@ -90,8 +90,7 @@ impl ApiKey {
 ///
 /// When there is nothing, or no UTF-8 text.
 pub(super) fn read_part(bytes: &[u8]) -> Result<&str, Flaw> {
-    let text = as_text(bytes)?;
-    Ok(text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text))
+    as_text(without_line_end(bytes))
 }
 
 /// Says what is wrong with a key's content, as the end of a sentence, quoting nothing.

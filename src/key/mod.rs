@@ -1,12 +1,11 @@
-//! The API key: read with care, compared by fingerprint, watched for a successor.
+//! The API key: read with care, compared by fingerprint, followed to a successor.
 
 pub mod api_key;
 pub mod feed;
 pub mod file;
 mod grammar;
 pub mod refused;
-mod watch;
 
 pub use api_key::ApiKey;
-pub use feed::{KeyFeed, KeyNews};
+pub use feed::{KeyFeed, KeyNews, KeyPlace};
 pub use file::{KeyError, KeyReading, KeyWarning};

@@ -3,12 +3,18 @@
 //! What a browser, a forwarding proxy or a forged request cannot help sending is refused; what
 //! curl, Python, Go and Node send passes (faults 126 to 136).
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::Authority,
 };
 
 use super::problem::{Kind, Problem};
-use crate::{config::model::Guard, process::peer::Peer};
+use crate::{
+    config::model::Guard,
+    okta::wire::bearer_of,
+    process::{peer::Peer, secret::Secret},
+};
 
 /// Says why a request is refused; the label of `bearerd_requests_denied_total`.
 ///
@@ -29,11 +35,13 @@ pub enum Denial {
     Upgrade,
     /// The required header is missing.
     Header,
+    /// The access token, or a local one, is missing, wrong, or there twice.
+    Credential,
 }
 
 impl Denial {
     /// Lists every reason, for metrics that exist from the start.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Peer,
         Self::HostMissing,
         Self::Host,
@@ -41,6 +49,7 @@ impl Denial {
         Self::Forwarded,
         Self::Upgrade,
         Self::Header,
+        Self::Credential,
     ];
 
     /// Tells the label.
@@ -54,6 +63,7 @@ impl Denial {
             Self::Browser => "browser",
             Self::Forwarded => "forwarded",
             Self::Upgrade => "upgrade",
+            Self::Credential => "credential",
         }
     }
 
@@ -72,15 +82,20 @@ impl Denial {
             Self::Forwarded => Kind::Refused
                 .because("forwarded requests (X-Forwarded-*, Forwarded, Via…) are not served"),
             Self::Upgrade => Kind::BadRequest.because("only plain HTTP/1 requests are served"),
+            Self::Credential => Kind::Unauthorized.because(
+                "send 'Authorization: Bearer …', once, with what this listener's \
+                 access_token_file holds",
+            ),
         }
     }
 }
 
 /// What shows that a request was meant for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The required header.
     Header,
+    /// The required header, and the listener's access token.
+    AccessToken(Arc<Secret>),
     /// The local token, which is looked at where the request is answered.
     LocalToken,
     /// The kernel's word that it is root or this user, whoever else may connect.
@@ -95,7 +110,7 @@ const REQUIRED: HeaderName = HeaderName::from_static("x-bearerd");
 /// # Errors
 ///
 /// Returns the first reason to refuse it.
-pub fn check(guard: &Guard, peer: Peer, proof: Proof, request: &Parts) -> Result<(), Denial> {
+pub fn check(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
     check_peer(guard, peer)?;
     check_owner(proof, peer)?;
     check_host(guard, peer, request)?;
@@ -103,11 +118,7 @@ pub fn check(guard: &Guard, peer: Peer, proof: Proof, request: &Parts) -> Result
     if request.method == Method::CONNECT {
         return Err(Denial::Upgrade);
     }
-    let needs_header = guard.require_header && proof == Proof::Header;
-    if needs_header && matches!(peer, Peer::Tcp { .. }) && !has_required(&request.headers) {
-        return Err(Denial::Header);
-    }
-    Ok(())
+    check_proof(guard, peer, proof, &request.headers)
 }
 
 fn check_peer(guard: &Guard, peer: Peer) -> Result<(), Denial> {
@@ -121,9 +132,9 @@ fn check_peer(guard: &Guard, peer: Peer) -> Result<(), Denial> {
     }
 }
 
-fn check_owner(proof: Proof, peer: Peer) -> Result<(), Denial> {
+fn check_owner(proof: &Proof, peer: Peer) -> Result<(), Denial> {
     match (proof, peer) {
-        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == owner || uid == 0 => Ok(()),
+        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == *owner || uid == 0 => Ok(()),
         (Proof::Owner(_), _) => Err(Denial::Peer),
         _ => Ok(()),
     }
@@ -186,6 +197,27 @@ fn told_by(name: &HeaderName, value: &HeaderValue) -> Option<Denial> {
         "upgrade" => Some(Denial::Upgrade),
         _ => None,
     }
+}
+
+fn check_proof(
+    guard: &Guard,
+    peer: Peer,
+    proof: &Proof,
+    headers: &HeaderMap,
+) -> Result<(), Denial> {
+    if matches!(proof, Proof::LocalToken) {
+        return Ok(());
+    }
+    let needs_header = guard.require_header && matches!(peer, Peer::Tcp { .. });
+    if needs_header && !has_required(headers) {
+        return Err(Denial::Header);
+    }
+    let is_known = match proof {
+        Proof::AccessToken(token) => bearer_of(headers).is_some_and(|sent| token.matches(sent)),
+        // A listener that asks for a token and has none lets nobody in.
+        Proof::Header | Proof::LocalToken | Proof::Owner(_) => guard.access_token_file.is_none(),
+    };
+    if is_known { Ok(()) } else { Err(Denial::Credential) }
 }
 
 fn has_required(headers: &HeaderMap) -> bool {

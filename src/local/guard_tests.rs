@@ -21,7 +21,7 @@ fn verdict(guard: &Guard, peer: Peer, target: &str, headers: &[(&str, &str)]) ->
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).expect("valid").into_parts();
-    check(guard, peer, Proof::Header, &parts).err()
+    check(guard, peer, &Proof::Header, &parts).err()
 }
 
 /// Checks a request over TCP that carries what it must, and these headers.
@@ -90,7 +90,7 @@ fn http_1_0_may_leave_the_host_out_where_none_is_asked_for() {
     let old = |peer| {
         let request = http::Request::get("/").version(Version::HTTP_10).header("x-bearerd", "1");
         let (parts, ()) = request.body(()).expect("valid").into_parts();
-        check(&guard(), peer, Proof::Header, &parts)
+        check(&guard(), peer, &Proof::Header, &parts)
     };
     assert_eq!(old(UNIX), Ok(()));
     assert_eq!(old(TCP), Err(Denial::Host));
@@ -188,13 +188,65 @@ fn the_local_token_stands_in_for_the_header_and_for_nothing_else() {
         .body(())
         .unwrap()
         .into_parts();
-    assert_eq!(check(&guard(), TCP, Proof::LocalToken, &parts), Ok(()));
+    assert_eq!(check(&guard(), TCP, &Proof::LocalToken, &parts), Ok(()));
     let (parts, ()) = http::Request::get("/v1/teams/acme/x")
         .header("host", "evil")
         .body(())
         .unwrap()
         .into_parts();
-    assert_eq!(check(&guard(), TCP, Proof::LocalToken, &parts), Err(Denial::Host));
+    assert_eq!(check(&guard(), TCP, &Proof::LocalToken, &parts), Err(Denial::Host));
+}
+
+/// Checks a request to a listener with an access token.
+fn with_access_token(peer: Peer, headers: &[(&str, &str)]) -> Result<(), Denial> {
+    let guard = Guard { access_token_file: Some("/t".into()), ..guard() };
+    let proof = Proof::AccessToken(Arc::new(Secret::copy_of(b"s3cret")));
+    let mut request = http::Request::get("/v1/token").header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).expect("valid").into_parts();
+    check(&guard, peer, &proof, &parts)
+}
+
+// faults 135, 145
+#[test]
+fn the_access_token_is_asked_for_on_every_transport() {
+    let (own, token) = (("x-bearerd", "1"), ("authorization", "Bearer s3cret"));
+    for peer in [TCP, UNIX] {
+        assert_eq!(with_access_token(peer, &[own, token]), Ok(()));
+        assert_eq!(with_access_token(peer, &[own, ("authorization", "bEaReR s3cret")]), Ok(()));
+        let bad: [&[(&str, &str)]; 8] = [
+            &[],
+            &[("authorization", "")],
+            &[("authorization", "Bearer wrong")],
+            &[("authorization", "Bearer s3cret ")],
+            &[("authorization", "Basic s3cret")],
+            &[("proxy-authorization", "Bearer s3cret")],
+            &[token, token],
+            &[token, ("authorization", "Bearer wrong")],
+        ];
+        for headers in bad {
+            let denial = with_access_token(peer, &[&[own], headers].concat());
+            assert_eq!(denial, Err(Denial::Credential), "{headers:?}");
+        }
+    }
+}
+
+#[test]
+fn the_access_token_stands_in_for_nothing_else() {
+    let token = ("authorization", "Bearer s3cret");
+    assert_eq!(with_access_token(TCP, &[token]), Err(Denial::Header));
+    assert_eq!(with_access_token(UNIX, &[token]), Ok(()));
+    let from_a_page = [("x-bearerd", "1"), token, ("origin", "null")];
+    assert_eq!(with_access_token(TCP, &from_a_page), Err(Denial::Browser));
+}
+
+#[test]
+fn a_listener_that_asks_for_a_token_it_does_not_have_lets_nobody_in() {
+    let guard = Guard { access_token_file: Some("/t".into()), ..guard() };
+    let headers = [("host", "localhost"), ("x-bearerd", "1"), ("authorization", "Bearer ")];
+    assert_eq!(verdict(&guard, UNIX, "/", &headers), Some(Denial::Credential));
 }
 
 // fault 132
@@ -232,7 +284,7 @@ fn where_the_owner_is_wanted_nobody_else_will_do() {
     let request = http::Request::get("/v1/teams/acme/x").header("host", "localhost");
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let unix = |uid| Peer::Unix { uid, gid: 7, pid: None };
-    let told = |peer| check(&Guard::default(), peer, Proof::Owner(7), &parts);
+    let told = |peer| check(&Guard::default(), peer, &Proof::Owner(7), &parts);
     assert_eq!([told(unix(7)), told(unix(0))], [Ok(()), Ok(())]);
     for peer in [unix(8), Peer::Unknown, TCP] {
         assert_eq!(told(peer), Err(Denial::Peer), "{peer:?}");

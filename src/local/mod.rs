@@ -1,5 +1,6 @@
 //! The listeners: who may come in, and what is served there.
 
+pub mod access_token;
 pub mod bind;
 pub mod body;
 pub mod credentials;

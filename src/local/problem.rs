@@ -27,6 +27,8 @@ pub struct Problem {
 pub enum Kind {
     /// A query parameter or the body is wrong.
     BadRequest,
+    /// The access token is missing or wrong.
+    Unauthorized,
     /// The request is not let in.
     Refused,
     /// There is no such path or credential.
@@ -54,6 +56,9 @@ impl Kind {
         use StatusCode as Status;
         match self {
             Self::BadRequest => (Status::BAD_REQUEST, "bad-request", "The request is not valid"),
+            Self::Unauthorized => {
+                (Status::UNAUTHORIZED, "unauthorized", "The access token is missing or wrong")
+            }
             Self::Refused => (Status::FORBIDDEN, "refused", "The request is not let in"),
             Self::NotFound => (Status::NOT_FOUND, "not-found", "There is nothing here"),
             Self::MethodNotAllowed => {
@@ -122,6 +127,10 @@ impl Problem {
         if let Some(methods) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
+        if self.kind == Kind::Unauthorized {
+            // RFC 9110 section 15.5.2: a 401 says what would do.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }
@@ -160,5 +169,15 @@ mod tests {
         let expected = serde_json::json!({"type": "urn:bearerd:problem:no-token",
             "title": "There is no valid token", "status": 503, "detail": "the issuer is down"});
         assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn only_a_401_says_what_would_do() {
+        let challenge = |kind: Kind| {
+            let response = kind.because("x").into_response();
+            response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().into())
+        };
+        assert_eq!(challenge(Kind::Unauthorized), Some("Bearer".to_owned()));
+        assert_eq!(challenge(Kind::Refused), None);
     }
 }

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     config::model::Listener,
-    process::{clock::Clock, secret::Secret},
-    proxy::refusal::Refusal,
+    process::clock::Clock,
+    proxy::{local_token::LocalToken, refusal::Refusal},
     telemetry::metrics::Endpoint as EndpointLabel,
 };
 
@@ -69,11 +69,12 @@ pub struct LocalApi {
 impl LocalApi {
     /// Makes the API of a listener; `everybody` are the credentials of the whole daemon.
     ///
-    /// `local` is the token for clients of its proxy. Once `closing`, no request waits any longer.
+    /// `local` is its access token, or else the token for clients of its proxy. Once `closing`, no
+    /// request waits any longer.
     #[must_use]
     pub fn new(
         listener: &Listener,
-        local: Option<Arc<Secret>>,
+        local: Option<Arc<LocalToken>>,
         everybody: Arc<Credentials>,
         clock: Arc<dyn Clock>,
         closing: CancellationToken,
@@ -83,7 +84,7 @@ impl LocalApi {
     }
 
     /// Serves what a new configuration says.
-    pub fn configure(&self, listener: &Listener, local: Option<Arc<Secret>>) {
+    pub fn configure(&self, listener: &Listener, local: Option<Arc<LocalToken>>) {
         let served = Served::new(listener, local, &self.everybody, &self.clock);
         self.served.store(Arc::new(served));
     }
@@ -106,7 +107,7 @@ impl App for LocalApi {
     fn proof(&self, endpoint: Endpoint) -> Proof {
         match endpoint {
             Endpoint::Proxy => Proof::LocalToken,
-            _ => Proof::Header,
+            _ => self.served.load().proof(),
         }
     }
 

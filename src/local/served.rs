@@ -6,12 +6,13 @@ use tokio::sync::Semaphore;
 
 use super::{
     credentials::{Credentials, Member},
+    guard::Proof,
     problem::{Kind, Problem},
 };
 use crate::{
     config::model::Listener,
-    process::{clock::Clock, secret::Secret},
-    proxy::Proxy,
+    process::clock::Clock,
+    proxy::{Proxy, local_token::LocalToken},
     token::handle::Handle,
 };
 
@@ -21,6 +22,7 @@ pub(super) struct Served {
     credentials: Vec<Handle>,
     pub(super) serves_token: bool,
     pub(super) proxy: Option<Proxy>,
+    access_token: Option<Arc<LocalToken>>,
     pub(super) first_token_wait: Duration,
     /// Places of requests that wait for a change: whoever hangs up while it waits is not noticed
     /// before the wait is over, and must not take the places of all others.
@@ -33,12 +35,13 @@ const WAITING_PART: usize = 4;
 impl Served {
     pub(super) fn new(
         listener: &Listener,
-        local: Option<Arc<Secret>>,
+        local: Option<Arc<LocalToken>>,
         everybody: &Credentials,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let names = listener.credentials.iter();
         let members: Vec<_> = names.filter_map(|name| everybody.find(name)).collect();
+        let access_token = local.clone().filter(|token| token.is_access_token());
         let proxy = listener.proxy.as_ref().zip(local).map(|(settings, local)| {
             let upstreams = members.iter().map(Member::upstream).collect();
             Proxy::new(settings, upstreams, local, Arc::clone(clock))
@@ -47,9 +50,15 @@ impl Served {
             credentials: members.into_iter().map(|member| member.handle).collect(),
             serves_token: listener.serves_token,
             proxy,
+            access_token,
             first_token_wait: listener.first_token_wait,
             waits: Semaphore::new(listener.limits.max_connections.div_ceil(WAITING_PART)),
         }
+    }
+
+    /// Tells what requests show that are not about Okta's paths.
+    pub(super) fn proof(&self) -> Proof {
+        self.access_token.as_ref().map_or(Proof::Header, |it| Proof::AccessToken(it.current()))
     }
 
     /// Finds the credential that a request names, or the listener's default.

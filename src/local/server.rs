@@ -111,13 +111,16 @@ struct Forwarded {
     replay: Option<u16>,
     /// What went wrong on the way to it.
     failure: Option<&'static str>,
+    /// Why it was refused after all, to be counted like those of the guard.
+    denied: Option<Denial>,
 }
 
 /// Makes the answer of a forwarded call, which tells whoever counts how it went.
 #[must_use]
 pub fn forwarded(answered: Answered) -> Response<Body> {
+    let denied = answered.is_denied().then_some(Denial::Credential);
     let Answered { mut response, upstream, replay, failure } = answered;
-    response.extensions_mut().insert(Forwarded { upstream, replay, failure });
+    response.extensions_mut().insert(Forwarded { upstream, replay, failure, denied });
     response.map(Body::from)
 }
 
@@ -264,6 +267,7 @@ impl<A: App> Server<A> {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
+            forwarded.denied.into_iter().for_each(|denial| self.note(denial, visit.peer));
         }
         let took = self.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
@@ -271,15 +275,19 @@ impl<A: App> Server<A> {
     }
 
     fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
-        guard::check(&visit.rules.guard, visit.peer, self.app.proof(endpoint), request)
+        guard::check(&visit.rules.guard, visit.peer, &self.app.proof(endpoint), request)
     }
 
     fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: Peer) -> Response<Body> {
-        self.metrics.count_denied(denial.label());
-        self.audit.denied(peer, denial.label());
+        self.note(denial, peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
         response.headers_mut().insert(header::CONNECTION, CLOSE);
         response
+    }
+
+    fn note(&self, denial: Denial, peer: Peer) {
+        self.metrics.count_denied(denial.label());
+        self.audit.denied(peer, denial.label());
     }
 }
 

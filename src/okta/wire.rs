@@ -97,6 +97,20 @@ pub struct LenientError {
     pub kind: String,
 }
 
+/// Gives the bearer token of a request.
+///
+/// Only of exactly one `Authorization` header, and with one space after the scheme, whose case does
+/// not count: what can be read in two ways is no token (fault 145).
+#[must_use]
+pub fn bearer_of(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
 /// Tells whether a body is announced as `application/json`, in any case, with any parameters.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {

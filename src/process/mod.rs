@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod feed;
 pub mod fingerprint;
 pub mod harden;
 pub mod notify;
@@ -9,5 +10,7 @@ pub mod owned_file;
 pub mod path_error;
 pub mod peer;
 pub mod secret;
+pub mod secret_file;
 pub mod signals;
 pub mod trusted_dir;
+mod watch;

@@ -30,6 +30,16 @@ pub enum Access {
     Unchecked,
 }
 
+impl Access {
+    /// Tells the mode that a file should have.
+    pub(super) const fn mode(self) -> u32 {
+        match self {
+            Self::GroupMayRead => 0o640,
+            Self::OwnerOnly | Self::Unchecked => 0o600,
+        }
+    }
+}
+
 /// Holds what a file contained; wiped on drop.
 pub struct Contents {
     /// The bytes; their buffer never grew.
@@ -130,14 +140,14 @@ fn check(path: &Path, stat: &Stat, access: Access) -> Result<(), FileError> {
         return Err(FileError::NotRegular { path: path.to_owned() });
     }
     check_owner(path, stat)?;
-    let (forbidden, wanted) = match access {
-        Access::OwnerOnly => (0o066, 0o600),
-        Access::GroupMayRead => (0o026, 0o640),
+    let forbidden = match access {
+        Access::OwnerOnly => 0o066,
+        Access::GroupMayRead => 0o026,
         Access::Unchecked => return Ok(()),
     };
     let mode = permissions(stat);
     if mode & forbidden != 0 {
-        return Err(FileError::Mode { path: path.to_owned(), mode, wanted });
+        return Err(FileError::Mode { path: path.to_owned(), mode, wanted: access.mode() });
     }
     Ok(())
 }

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 
 use super::{
     Download,
+    local_token::LocalToken,
     refusal::{Refusal, json},
 };
 use crate::{
     key::api_key::is_key_id,
     okta::wire::{MintRequest, MintResponse, is_json},
-    process::secret::Secret,
     token::timing::Wall,
 };
 
@@ -31,7 +31,7 @@ const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 pub(super) async fn answer(
     request: Request<Incoming>,
     team: &str,
-    local: &Secret,
+    local: &LocalToken,
     now: Wall,
 ) -> Result<Response<Download>, Refusal> {
     if !is_json(request.headers()) {
@@ -43,19 +43,23 @@ pub(super) async fn answer(
         Some(_) => Refusal::TooLarge,
         None => Refusal::BadRequest,
     })?;
-    check(&body.to_bytes())?;
-    let token = std::str::from_utf8(local.expose()).map_err(|_| Refusal::Unauthorized)?;
+    check(&body.to_bytes(), local)?;
+    let secret = local.current();
+    let token = std::str::from_utf8(secret.expose()).map_err(|_| Refusal::Unauthorized)?;
     let expires_at = nine_digits(now + LIFE);
     let answer = MintResponse { bearer_token: token, expires_at: &expires_at, team_name: team };
     Ok(json(StatusCode::OK, serde_json::to_vec(&answer).unwrap_or_default().into()))
 }
 
-/// Any well-formed pair will do: the local token is what counts.
-fn check(body: &[u8]) -> Result<(), Refusal> {
+/// Any well-formed pair will do, unless the listener has an access token: that is the secret then.
+fn check(body: &[u8], local: &LocalToken) -> Result<(), Refusal> {
     let pair: MintRequest<Cow<'_, str>> =
         serde_json::from_slice(body).map_err(|_quotes_its_input| Refusal::BadPair)?;
     let has_secret = (1..=LONGEST_SECRET).contains(&pair.key_secret.chars().count());
-    if is_key_id(&pair.key_id) && has_secret { Ok(()) } else { Err(Refusal::BadPair) }
+    if !is_key_id(&pair.key_id) || !has_secret {
+        return Err(Refusal::BadPair);
+    }
+    if local.is_for(&pair.key_secret) { Ok(()) } else { Err(Refusal::WrongSecret) }
 }
 
 /// The issuer's own form of a moment.
@@ -69,6 +73,7 @@ fn nine_digits(moment: Wall) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::secret::Secret;
 
     const ID: &str = "6ac84721-a7ba-4034-9c39-41ef7b38819d";
 
@@ -81,8 +86,10 @@ mod tests {
 
     #[test]
     fn any_well_formed_pair_will_do() {
+        let local = LocalToken::random(Secret::copy_of(b"local"));
         let pair = |id: &str, secret: &str, more: &str| {
-            check(format!(r#"{{"key_id":"{id}","key_secret":"{secret}"{more}}}"#).as_bytes())
+            let pair = format!(r#"{{"key_id":"{id}","key_secret":"{secret}"{more}}}"#);
+            check(pair.as_bytes(), &local)
         };
         assert_eq!(pair(ID, "placeholder", ""), Ok(()));
         assert_eq!(pair(ID, &"s".repeat(512), r#","roles":null"#), Ok(()));
@@ -95,6 +102,25 @@ mod tests {
         ] {
             assert_eq!(pair(id, secret, more), Err(Refusal::BadPair), "{id} {secret} {more}");
         }
-        assert_eq!(check(b"{}"), Err(Refusal::BadPair));
+        assert_eq!(check(b"{}", &local), Err(Refusal::BadPair));
+    }
+
+    // fault 283
+    #[test]
+    fn an_access_token_is_the_secret() {
+        let local = LocalToken::access(Secret::copy_of(b"pass\"word"));
+        let pair = |id: &str, secret: &str| {
+            check(format!(r#"{{"key_id":"{id}","key_secret":"{secret}"}}"#).as_bytes(), &local)
+        };
+        for good in [r#"pass\"word"#, r#"\u0070ass\"word"#] {
+            assert_eq!(pair(ID, good), Ok(()), "{good}");
+        }
+        for wrong in [r#"pass\"wor"#, r#"pass\"word "#, r#"PASS\"WORD"#, "x"] {
+            assert_eq!(pair(ID, wrong), Err(Refusal::WrongSecret), "{wrong}");
+        }
+        for malformed in ["", "\n"] {
+            assert_eq!(pair(ID, malformed), Err(Refusal::BadPair), "{malformed:?}");
+        }
+        assert_eq!(pair("robot", r#"pass\"word"#), Err(Refusal::BadPair));
     }
 }

@@ -25,8 +25,10 @@ pub enum Refusal {
     BadRequest,
     /// The body of a local mint is no key pair.
     BadPair,
-    /// The local credential is missing or wrong.
+    /// The local token is missing or wrong.
     Unauthorized,
+    /// The secret of a mint is not the listener's access token.
+    WrongSecret,
     /// `proxy.allow` does not let it pass.
     Forbidden,
     /// The guard did not let it in, and says why.
@@ -63,7 +65,7 @@ impl Refusal {
         match self {
             Self::Elsewhere | Self::NoTeam => Status::NOT_FOUND,
             Self::Unclean | Self::BadRequest | Self::BadPair => Status::BAD_REQUEST,
-            Self::Unauthorized | Self::Unreadable => Status::UNAUTHORIZED,
+            Self::Unauthorized | Self::WrongSecret | Self::Unreadable => Status::UNAUTHORIZED,
             Self::Forbidden => Status::FORBIDDEN,
             Self::Guard(status, _) => *status,
             Self::Method | Self::MintMethod => Status::METHOD_NOT_ALLOWED,
@@ -107,6 +109,9 @@ impl Refusal {
             }
             Self::Unauthorized => {
                 "not the local token of this bearerd listener: ask its service_token"
+            }
+            Self::WrongSecret => {
+                "key_secret must be what the access_token_file of this bearerd listener holds"
             }
             Self::Forbidden => {
                 "proxy.allow of this bearerd listener lets no such call pass; keys and \

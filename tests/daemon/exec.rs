@@ -185,3 +185,17 @@ async fn flags_that_mean_nothing_are_refused_at_once() {
         assert_eq!(code, Some(2), "{arguments:?}: {err}");
     }
 }
+
+// fault 283
+#[tokio::test]
+async fn oktas_own_clients_get_the_access_token_for_a_secret() {
+    let mut stand = Stand::new().await;
+    let file = stand.home.path("access-token");
+    fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+    stand.home.set("listeners.web.bind", "tcp:127.0.0.1:18420");
+    stand.home.set("listeners.web.serve", vec!["proxy"]);
+    stand.home.set("listeners.web.access_token_file", file.to_str().unwrap());
+    let out = done(&stand.home, &["--okta"], "echo $OKTAPAM_SECRET $OKTAPAM_API_SECRET").await;
+    let secret = "0123456789abcdef0123456789abcdef";
+    assert_eq!(out, format!("{secret} {secret}\n"));
+}

@@ -10,6 +10,7 @@
     reason = "clippy lets tests do so, but not the functions that tests share"
 )]
 
+mod access;
 mod answers;
 mod api;
 mod bench;

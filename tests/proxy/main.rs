@@ -10,6 +10,7 @@
     reason = "clippy lets tests do so, but not the functions that tests share"
 )]
 
+mod access;
 mod bench;
 mod clients;
 mod endings;

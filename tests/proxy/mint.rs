@@ -1,6 +1,6 @@
 //! `service_token`, answered here: the real shape, the local token, and nothing of the real ones.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -187,6 +187,21 @@ async fn the_local_token_outlives_a_restart() {
     assert_eq!(unix.get("/x").await.status, 200, "without a new mint");
     let kept: Vec<_> = fs::read_dir(home.path("state")).unwrap().flatten().collect();
     assert_eq!(kept.len(), 2, "{kept:?}");
+}
+
+// a crash in the very write: the file is whole or not there
+#[tokio::test]
+async fn a_crash_leaves_no_short_local_token() {
+    let stand = Stand::new().await;
+    let run = stand.home.command(&["run"]);
+    let mut crashing = Command::new("/bin/sh");
+    crashing.args(["-c", r#"ulimit -f 0; exec "$@""#, "sh"]).arg(run.get_program());
+    let crashed = crashing.args(run.get_args()).env_clear().output().unwrap();
+    assert_eq!(crashed.status.signal(), Some(25), "SIGXFSZ: {crashed:?}");
+    let kept = stand.home.path("state/local-token-apps");
+    assert!(!kept.exists());
+    let daemon = stand.home.start().await;
+    assert_eq!(daemon.app().await.token, fs::read_to_string(kept).unwrap());
 }
 
 // section 3: where it cannot be kept the daemon goes on without it and says so once

@@ -73,8 +73,8 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     let limits = limits(section);
     let first_token_wait = section.get("first_token_wait", &Span::WAIT, Duration::from_millis(900));
     check_reach(section, bind);
-    check_exposure(section, bind);
-    check_file_keys(section, bind);
+    check_exposure(section, bind, &guard);
+    check_file_keys(section, bind, &guard);
     let bind = bind.iter().flat_map(Address::binds).collect();
     Some(Listener {
         bind,
@@ -126,7 +126,6 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
 /// Reads what no version does yet: only whether it is well formed.
 fn later(section: &Section<'_>) {
     const CAP: Count = Count { least: 0, most: 1_000_000 };
-    section.find("access_token_file", &PathTo);
     section.get("allow_non_loopback", &Switch, false);
     section.get("max_connections_per_uid", &CAP, 0);
     section.get("max_requests_per_second_per_uid", &CAP, 0);
@@ -143,6 +142,7 @@ fn guard(section: &Section<'_>) -> Guard {
         require_header: section.get("require_header", &Switch, true),
         allow_uids: section.get("allow_uids", &ListOf::any(USER), Vec::new()),
         allow_gids: section.get("allow_gids", &ListOf::any(GROUP), Vec::new()),
+        access_token_file: section.find("access_token_file", &PathTo),
     }
 }
 
@@ -175,20 +175,23 @@ fn check_reach(section: &Section<'_>, bind: &[Address]) {
     }
 }
 
-fn check_exposure(section: &Section<'_>, bind: &[Address]) {
-    let guarded = section.has("access_token_file") || section.has("allow_uids");
+fn check_exposure(section: &Section<'_>, bind: &[Address], guard: &Guard) {
+    let guarded = guard.access_token_file.is_some() || !guard.allow_uids.is_empty();
     if bind.iter().any(Address::is_tcp) && !guarded {
         let problem = "is TCP with neither access token nor `allow_uids`: every local user gets \
                        the token";
-        section.warn("bind", problem, "listen on a unix socket where users are not all trusted");
+        let remedy = "set `access_token_file`, or listen on a unix socket, where users are not \
+                      all trusted";
+        section.warn("bind", problem, remedy);
     }
 }
 
-/// Warns of file modes where there is no file.
-fn check_file_keys(section: &Section<'_>, bind: &[Address]) {
-    let no_file = !bind.is_empty() && bind.iter().all(Address::is_tcp);
-    let set = ["mode", "owner", "group"].into_iter().filter(|key| no_file && section.has(key));
-    for key in set {
+/// Warns of file modes where there is no file; an access token's file has a group, too.
+fn check_file_keys(section: &Section<'_>, bind: &[Address], guard: &Guard) {
+    let no_socket = !bind.is_empty() && bind.iter().all(Address::is_tcp);
+    let no_file = no_socket && guard.access_token_file.is_none();
+    let set = [("mode", no_socket), ("owner", no_socket), ("group", no_file)];
+    for (key, _) in set.into_iter().filter(|(key, idle)| *idle && section.has(key)) {
         section.warn(key, "guards nothing, as no address here is a unix socket", "leave it out");
     }
 }

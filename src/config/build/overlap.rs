@@ -1,14 +1,20 @@
-//! Finds addresses that are given out twice (fault 250).
+//! Finds addresses that are given out twice, and keys that are given out at all (fault 250).
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use crate::config::{
-    model::{Bind, Config},
+    model::{Bind, Config, KeySource},
     reader::Section,
 };
 
-/// Reports each address that an earlier one already takes.
+/// Reports what two settings cannot both mean.
 pub(super) fn check(root: &Section<'_>, config: &Config) {
+    check_addresses(root, config);
+    check_access_tokens(root, config);
+}
+
+/// Reports each address that an earlier one already takes.
+fn check_addresses(root: &Section<'_>, config: &Config) {
     let all = addresses(config);
     for (index, (place, bind)) in all.iter().enumerate() {
         let earlier = all.iter().take(index).find(|(_, other)| overlap(bind, other));
@@ -16,6 +22,26 @@ pub(super) fn check(root: &Section<'_>, config: &Config) {
             let problem = format!("has an address that `{other}.bind` takes too");
             section(root, place).complain("bind", problem, "choose another one");
         }
+    }
+}
+
+/// Reports API keys that clients would have to know, who must never see one.
+fn check_access_tokens(root: &Section<'_>, config: &Config) {
+    for (name, listener) in &config.listeners {
+        let Some(token) = &listener.guard.access_token_file else { continue };
+        let owner = config.credentials.iter().find(|(_, it)| is_of(&it.key, token));
+        if let Some((owner, _)) = owner {
+            let problem = format!("is the API key of `credentials.{owner}`, which no client gets");
+            let place = section(root, &format!("listeners.{name}"));
+            place.complain("access_token_file", problem, "name a file of its own");
+        }
+    }
+}
+
+fn is_of(key: &KeySource, file: &Path) -> bool {
+    match key {
+        KeySource::File(key) | KeySource::SystemdCredential(key) => key == file,
+        KeySource::Directory(directory) => file.starts_with(directory),
     }
 }
 

@@ -161,11 +161,6 @@ fn later_features_are_refused_by_name_once() {
         ),
         (
             "listeners.a",
-            "access_token_file = \"/t\"",
-            "`listeners.a.access_token_file` is not part",
-        ),
-        (
-            "listeners.a",
             "tls = { cert_file = \"/c\", key_file = \"/k\" }",
             "`listeners.a.tls` is not part",
         ),

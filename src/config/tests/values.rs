@@ -202,6 +202,27 @@ fn contradictions_are_refused() {
         ),
         ("listeners.a", "bind = \"tcp:127.0.0.1:80\"", "every local user gets the token"),
         (
+            "listeners.a",
+            "bind = \"tcp:127.0.0.1:80\"\nallow_uids = []",
+            "every local user gets the token",
+        ),
+        (
+            "listeners.a",
+            "bind = \"tcp:127.0.0.1:80\"\naccess_token_file = \"/t\"\nowner = 0",
+            "`listeners.a.owner` guards nothing",
+        ),
+        (
+            "listeners.a",
+            "bind = \"unix:/a\"\naccess_token_file = \"key.json\"",
+            "`listeners.a.access_token_file` is the API key of `credentials.default`",
+        ),
+        (
+            "listeners.a",
+            "bind = \"unix:/a\"\naccess_token_file = \"/d/key_secret\"\n[credentials.b]\n\
+             team_name = \"b\"\nkey_dir = \"/d\"",
+            "`listeners.a.access_token_file` is the API key of `credentials.b`",
+        ),
+        (
             "credentials.DEFAULT",
             "team_name = \"a\"\nkey_file = \"/k\"",
             "`credentials.default` differs from another name only in its case",
@@ -227,6 +248,15 @@ fn contradictions_are_refused() {
 fn a_window_that_just_fits_is_taken() {
     let keys = "at = 0.9\njitter = 0.05";
     assert_eq!(said_of("credentials.default.refresh", keys), [""; 0]);
+}
+
+#[test]
+fn an_access_token_is_a_guard_on_tcp_and_its_file_has_a_group() {
+    let keys = "bind = \"tcp:127.0.0.1:80\"\naccess_token_file = \"t\"\ngroup = 0";
+    assert_eq!(said_of("listeners.a", keys), [""; 0]);
+    let given = Given::nothing().file("b.toml", &format!("{BASE}[listeners.a]\n{keys}\n"));
+    let guard = given.loaded().config.listeners["a"].guard.clone();
+    assert_eq!(guard.access_token_file, Some(given.dir.path().join("t")));
 }
 
 #[test]
