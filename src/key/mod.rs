@@ -5,7 +5,6 @@ pub mod feed;
 pub mod file;
 mod grammar;
 pub mod refused;
-mod watch;
 
 pub use api_key::ApiKey;
 pub use feed::{KeyFeed, KeyNews};

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod feed;
 pub mod fingerprint;
 pub mod harden;
 pub mod notify;
@@ -11,3 +12,4 @@ pub mod peer;
 pub mod secret;
 pub mod signals;
 pub mod trusted_dir;
+mod watch;

@@ -1,4 +1,4 @@
-//! Hints that a key may have changed: inotify, a poll, and a nudge from within.
+//! Hints that a file may have changed: inotify, a poll, and a nudge from within.
 //!
 //! A hint says only «look again». What is true is what a look finds, so a hint too many costs a
 //! read, and a hint that never comes costs a poll (fault 83).
@@ -23,11 +23,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::process::{descriptors::readable, trusted_dir::Trail};
+use super::{descriptors::readable, trusted_dir::Trail};
 
 /// Time between two looks where inotify works.
 const POLL: Duration = Duration::from_secs(30);
-/// Time between two looks where inotify does not work, or the last look found no key.
+/// Time between two looks where inotify does not work, or the last look found nothing.
 const POLL_BLIND: Duration = Duration::from_secs(10);
 
 /// What happens to a name, or to the directory itself, that can lead to another content.
@@ -178,8 +178,7 @@ mod tests {
     use tempfile::{TempDir, tempdir};
     use tokio::time::timeout;
 
-    use super::*;
-    use crate::process::trusted_dir::TrustedDir;
+    use super::{super::trusted_dir::TrustedDir, *};
 
     /// Makes a directory and a trail whose only name is `key` in it.
     fn directory() -> (TempDir, Trail) {
@@ -205,7 +204,7 @@ mod tests {
 
     // fault 83
     #[tokio::test(start_paused = true)]
-    async fn the_poll_is_slow_only_where_inotify_works_and_a_key_was_found() {
+    async fn the_poll_is_slow_only_where_inotify_works_and_something_was_found() {
         let (_home, trail) = directory();
         let mut watcher = watching(&trail);
         assert_eq!(time_to_hint(&mut watcher).await.as_secs(), 30);
