@@ -11,5 +11,6 @@ pub mod path_error;
 pub mod peer;
 pub mod secret;
 pub mod signals;
+pub mod trust;
 pub mod trusted_dir;
 mod watch;
