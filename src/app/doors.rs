@@ -7,7 +7,11 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Commons, supervise::supervise};
+use super::{
+    AppError, Commons,
+    certificates::{self, Certificates, Follower},
+    supervise::supervise,
+};
 use crate::{
     config::{
         Config,
@@ -20,6 +24,7 @@ use crate::{
         routes::LocalApi,
         server::{App, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
+        tls::{self, Certificate},
     },
     process::{path_error::our_uid, secret::Secret},
     proxy::local_token,
@@ -46,6 +51,7 @@ struct Door {
     listener: Listener,
     server: Arc<Server<LocalApi>>,
     taken: Vec<Taken>,
+    certificate: Option<Follower>,
     close: CancellationToken,
 }
 
@@ -56,8 +62,11 @@ struct Taken {
     _file: Option<SocketGuard>,
 }
 
-/// The sockets that a new configuration needs, taken before anything is changed.
-pub(super) struct Opening(BTreeMap<String, Vec<(Taken, Socket)>>);
+/// What a new configuration needs, taken and read before anything is changed.
+pub(super) struct Opening {
+    sockets: BTreeMap<String, Vec<(Taken, Socket)>>,
+    certificates: Certificates,
+}
 
 impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
@@ -77,8 +86,17 @@ impl Doors {
         listeners.chain(&self.house).map(|t| (t.name.clone(), t.address.clone())).collect()
     }
 
-    /// Takes the sockets that are new; an address that stays is not touched.
+    /// Reads all certificates and takes the sockets that are new; what stays is not touched.
     pub(super) fn plan(&self, config: &Config) -> Result<Opening, AppError> {
+        let certificates = certificates::load(config, &*self.commons.clock)?;
+        let sockets = self.take_new(config)?;
+        Ok(Opening { sockets, certificates })
+    }
+
+    fn take_new(
+        &self,
+        config: &Config,
+    ) -> Result<BTreeMap<String, Vec<(Taken, Socket)>>, AppError> {
         let mut opening = BTreeMap::new();
         for (name, listener) in &config.listeners {
             match self.listeners.get(name) {
@@ -95,7 +113,7 @@ impl Doors {
                 }
             }
         }
-        Ok(Opening(opening))
+        Ok(opening)
     }
 
     /// Opens, changes and closes listeners; cannot fail.
@@ -107,10 +125,11 @@ impl Doors {
             }
             stays
         });
-        for (name, sockets) in opening.0 {
+        let certificate = |name: &str| opening.certificates.get(name).cloned();
+        for (name, sockets) in opening.sockets {
             if let Some(listener) = config.listeners.get(&name) {
                 let local = self.local_token(&name, listener, config);
-                let door = self.open(&name, listener, local, sockets);
+                let door = self.open(&name, listener, local, certificate(&name), sockets);
                 self.listeners.insert(name, door);
             }
         }
@@ -119,6 +138,7 @@ impl Doors {
             if let Some(door) = self.listeners.get_mut(name) {
                 door.server.app().configure(listener, local);
                 door.server.configure(&listener.guard, &listener.limits);
+                door.certify(&self.commons, name, listener, certificate(name));
                 door.listener = listener.clone();
             }
         }
@@ -130,6 +150,7 @@ impl Doors {
         name: &str,
         listener: &Listener,
         local: Option<Arc<Secret>>,
+        certificate: Option<Arc<Certificate>>,
         sockets: Vec<(Taken, Socket)>,
     ) -> Door {
         let app = LocalApi::new(
@@ -140,13 +161,15 @@ impl Doors {
             self.commons.closing.clone(),
         );
         let server = self.server(name, app, listener.guard.clone(), listener.limits.clone());
+        // Before the first connection: none is to be served in the clear.
+        server.show(certificate);
         let close = self.commons.closing.child_token();
         let taken = sockets.into_iter().map(|(taken, socket)| {
             self.accept(name, &server, socket, &close);
             taken
         });
         let taken = taken.collect();
-        Door { listener: listener.clone(), server, taken, close }
+        Door { listener: listener.clone(), server, taken, certificate: None, close }
     }
 
     /// Gives the token for clients of a listener's proxy, the same one for the whole life.
@@ -173,7 +196,8 @@ impl Doors {
     fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
         let clock = Arc::clone(&self.commons.clock);
         let audit = Audit::new(name, Arc::clone(&clock));
-        let metrics = self.commons.metrics.listener(name, &Denial::ALL.map(Denial::label));
+        let reasons = [&Denial::ALL.map(Denial::label)[..], &[tls::REFUSED]].concat();
+        let metrics = self.commons.metrics.listener(name, &reasons);
         Arc::new(Server::new(app, guard, limits, metrics, audit, clock))
     }
 
@@ -190,6 +214,12 @@ impl Doors {
             let (server, socket) = (Arc::clone(&server), Arc::clone(&socket));
             server.accept(socket, visits.clone(), stop.clone())
         });
+    }
+
+    /// Lets every listener look at the files of its certificate.
+    pub(super) fn look_around(&self) {
+        let followers = self.listeners.values().filter_map(|door| door.certificate.as_ref());
+        followers.for_each(Follower::look);
     }
 
     /// Opens the telemetry and the control socket, which stay as they are until the end.
@@ -243,6 +273,22 @@ impl Doors {
 }
 
 impl Door {
+    /// Shows the certificate and sees to it that its files are watched.
+    fn certify(
+        &mut self,
+        commons: &Commons,
+        name: &str,
+        listener: &Listener,
+        certificate: Option<Arc<Certificate>>,
+    ) {
+        self.server.show(certificate);
+        let kept = self.certificate.take();
+        self.certificate = listener.tls.as_ref().map(|files| {
+            let kept = kept.filter(|follower| follower.has(files));
+            kept.unwrap_or_else(|| Follower::start(commons, name, files, &self.server, &self.close))
+        });
+    }
+
     fn show((name, door): (&String, &Self)) -> Open {
         let addresses = door.taken.iter().map(|taken| taken.address.clone());
         Open {

@@ -14,7 +14,7 @@ use crate::{
     token::timing::{Tick, Wall},
 };
 
-/// Time between two looks at clocks, keys and watchdog.
+/// Time between two looks at clocks, keys, certificates and watchdog.
 const TICK: Duration = Duration::from_secs(30);
 /// Time for what is under way when a stop comes.
 const GRACE: Duration = Duration::from_secs(4);
@@ -79,6 +79,7 @@ impl Bound {
             tracing::warn!(seconds = by.as_secs(), "the wall clock was set");
         }
         self.fleet.look_around();
+        self.doors.look_around();
         notify::watchdog();
     }
 

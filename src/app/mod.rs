@@ -3,6 +3,7 @@
 //! [`build`] takes every address and starts every broker, or does nothing; [`Bound::serve`] then
 //! runs until somebody says stop.
 
+mod certificates;
 mod doors;
 mod fleet;
 mod life;
@@ -16,7 +17,7 @@ pub use self::life::End;
 use self::{doors::Doors, fleet::Fleet};
 use crate::{
     config::{self, Config, Findings, Loaded, Sources},
-    local::{bind::BindError, credentials::Credentials},
+    local::{bind::BindError, credentials::Credentials, tls::TlsError},
     okta::transport::TransportError,
     process::clock::{Clock, SystemClock},
     telemetry::{logs::Logs, metrics::Metrics},
@@ -31,6 +32,9 @@ pub enum AppError {
     /// A file of `[okta]` cannot be used.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// The certificate of the named listener cannot be shown.
+    #[error("`listeners.{0}.tls`: {1}")]
+    Tls(String, TlsError),
     /// An address cannot be taken.
     #[error("{0}")]
     Bind(#[from] BindError),

@@ -64,9 +64,10 @@ impl From<AppError> for Exit {
     fn from(error: AppError) -> Self {
         let sentence = error.to_string();
         match error {
-            AppError::Config(_) | AppError::Transport(_) | AppError::NeedsRestart(_) => {
-                Self::configuration(sentence)
-            }
+            AppError::Config(_)
+            | AppError::Transport(_)
+            | AppError::Tls(..)
+            | AppError::NeedsRestart(_) => Self::configuration(sentence),
             AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
             AppError::Bind(_) => Self::failed(sentence),
         }

@@ -26,8 +26,6 @@ const LATER: &[(&str, When)] = &[
     ("listeners.*.bind", When::Begins("systemd:")),
     ("listeners.*.serve", When::Begins("auth")),
     ("listeners.*.access_token_file", When::Changed),
-    ("listeners.*.tls", When::Changed),
-    ("listeners.*.allow_non_loopback", When::Changed),
     ("listeners.*.allow_uids", When::ChangedOnTcp),
     ("listeners.*.allow_gids", When::ChangedOnTcp),
     ("listeners.*.max_connections_per_uid", When::Changed),

@@ -27,4 +27,5 @@ mod reports;
 mod secrets;
 mod steady;
 mod telemetry;
+mod tls;
 mod trust;
