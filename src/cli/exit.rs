@@ -80,6 +80,7 @@ impl From<ClientError> for Exit {
             ClientError::Unreachable(_, std::io::ErrorKind::PermissionDenied) => {
                 Self::denied(error.to_string())
             }
+            ClientError::Trusted(..) => Self::configuration(error.to_string()),
             _ => Self::unreachable(error.to_string()),
         }
     }

@@ -17,6 +17,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::tls::{TlsTrouble, secure};
+
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
@@ -27,6 +29,13 @@ pub enum Address {
     Unix(PathBuf),
     /// `host:port` of a plain HTTP listener.
     Tcp(String),
+    /// A listener with TLS.
+    Tls {
+        /// Its `host:port`.
+        authority: String,
+        /// PEM file of certificates to trust besides the built-in roots.
+        trusted: Option<PathBuf>,
+    },
 }
 
 impl std::fmt::Display for Address {
@@ -34,6 +43,7 @@ impl std::fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
             Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tls { authority, .. } => write!(f, "https://{authority}"),
         }
     }
 }
@@ -50,6 +60,15 @@ pub enum ClientError {
     /// Something else listens there.
     #[error("what listens at {0} does not answer as bearerd does")]
     Stranger(Address),
+    /// Its certificate is not good, or not for this name.
+    #[error(
+        "the certificate of {0} is not trusted: name its authority by --ca-file, \
+             and by --url the listener as the certificate does"
+    )]
+    Untrusted(Address),
+    /// The certificates that are to be trusted cannot be read.
+    #[error("{0} cannot be used ({1}): it should hold the certificates to trust, as PEM")]
+    Trusted(PathBuf, io::ErrorKind),
 }
 
 fn unreachable(address: &Address, kind: io::ErrorKind) -> String {
@@ -86,6 +105,13 @@ pub async fn call(
                     TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
                 converse(stream, authority, method, path).await
             }
+            Address::Tls { authority, trusted } => {
+                let stream =
+                    TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
+                let stream = secure(stream, authority, trusted.as_deref()).await;
+                let stream = stream.map_err(|trouble| insecure(address, trouble))?;
+                converse(stream, authority, method, path).await
+            }
         }
         .map_err(|_| ClientError::Stranger(address.clone()))
     };
@@ -95,6 +121,14 @@ pub async fn call(
 
 async fn connect_unix(socket: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(socket).await
+}
+
+fn insecure(address: &Address, trouble: TlsTrouble) -> ClientError {
+    match trouble {
+        TlsTrouble::File(path, kind) => ClientError::Trusted(path, kind),
+        TlsTrouble::Untrusted => ClientError::Untrusted(address.clone()),
+        TlsTrouble::Stranger => ClientError::Stranger(address.clone()),
+    }
 }
 
 fn refused(address: &Address, error: &io::Error) -> ClientError {

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, IsCa};
 use rustix::process::Signal;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use crate::bench::{
-    Daemon, Place, Stand, Visitor,
+    Daemon, Home, Place, Stand, Visitor,
     client::{Reply, request},
     daemon::run,
+    home::{any_key, program},
     tls::{self, Authority, Identity, Shown, authority, leaf},
     until,
 };
@@ -352,6 +354,68 @@ async fn links_of_the_proxy_lead_back_over_https() {
     let page = visitor.request("GET", path, &known, b"").await;
     let link = page.header("link").unwrap();
     assert!(link.starts_with("<https://localhost/v1/teams/acme/service_users?"), "{page:?}");
+}
+
+/// Lets `web` be the first listener, on a port that is known before it runs.
+fn only_web(tls: &mut TlsStand) -> u16 {
+    tls.stand.home.unset("listeners.apps");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    tls.stand.home.set("listeners.web.bind", format!("tcp:127.0.0.1:{port}"));
+    port
+}
+
+#[tokio::test]
+async fn the_command_finds_a_listener_with_tls() {
+    let mut tls = TlsStand::new().await;
+    let port = only_web(&mut tls);
+    Identity::signed(&leaf("127.0.0.1"), &tls.ca).write(&tls.stand.home);
+    let _daemon = tls.stand.start().await;
+    let by_configuration = run(tls.stand.home.command(&["token"])).await;
+    assert_eq!(by_configuration.code, Some(0), "{by_configuration:?}");
+    let ca = tls.stand.home.replace("ca.pem", tls.ca.pem().as_bytes(), 0o644);
+    let ca = ca.to_str().unwrap();
+    let url = format!("https://127.0.0.1:{port}");
+    let by_url = run(program(&["token", "--url", &url, "--ca-file", ca])).await;
+    assert_eq!((by_url.code, &by_url.out), (Some(0), &by_configuration.out), "{by_url:?}");
+    let rows: [(&[&str], i32, &str); 6] = [
+        (&["--url", &url], 69, "is not trusted: name its authority by --ca-file"),
+        (&["--url", &format!("https://localhost:{port}"), "--ca-file", ca], 69, "is not trusted"),
+        (&["--url", &url, "--ca-file", "/no/such/file"], 78, "/no/such/file cannot be used"),
+        (&["--url", &url, "--ca-file", "/dev/null"], 78, "/dev/null cannot be used"),
+        (&["--url", &url.replace("https", "http")], 69, "does not answer as bearerd does"),
+        (&["--url", "http://localhost", "--ca-file", ca], 2, "--ca-file goes with a --url of"),
+    ];
+    for (arguments, code, words) in rows {
+        let ended = run(program(&[&["token"], arguments].concat())).await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(words), "{arguments:?}: {ended:?}");
+    }
+}
+
+/// As `openssl req -x509` makes them: authorities, with whatever name.
+#[tokio::test]
+async fn the_command_knows_a_self_made_certificate_when_it_sees_it() {
+    let mut tls = TlsStand::new().await;
+    let port = only_web(&mut tls);
+    let self_made = || {
+        let mut params = leaf("bearerd.example");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Identity::self_signed(&params)
+    };
+    self_made().write(&tls.stand.home);
+    let _daemon = tls.stand.start().await;
+    let token = run(tls.stand.home.command(&["token"])).await;
+    assert_eq!(token.code, Some(0), "{token:?}");
+    let other = Home::new("http://127.0.0.1:9", &any_key());
+    self_made().write_chain(&other);
+    let url = format!("https://127.0.0.1:{port}");
+    for (home, code) in [(&tls.stand.home, 0), (&other, 69)] {
+        let file = home.path("tls.crt");
+        let trusting = ["token", "--url", &url, "--ca-file", file.to_str().unwrap()];
+        let ended = run(program(&trusting)).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+    }
 }
 
 // fault 199
