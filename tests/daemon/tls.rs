@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::bench::{
     Daemon, Home, Place, Stand, Visitor,
     client::{Reply, request},
-    daemon::run,
+    daemon::{dev, run},
     home::{any_key, program},
     tls::{self, Authority, Identity, Shown, authority, leaf},
     until,
@@ -416,6 +416,26 @@ async fn the_command_knows_a_self_made_certificate_when_it_sees_it() {
         let ended = run(program(&trusting)).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn dev_makes_a_certificate_and_says_how_to_trust_it() {
+    let (mut daemon, introduction) = dev(&["--tls"]);
+    let line = introduction.lines().find(|line| line.contains("--cacert")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    let ["curl", "--cacert", ca, .., url] = words[..] else { panic!("{line}") };
+    let url = url.trim_end_matches("/v1/token");
+    let (_, port) = url.rsplit_once(':').unwrap();
+    for url in [url, &format!("https://localhost:{port}")] {
+        until("the token is served", async || {
+            run(program(&["token", "--url", url, "--ca-file", ca])).await.code == Some(0)
+        })
+        .await;
+    }
+    for name in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+        assert!(introduction.contains(&format!("{name}={ca}")), "{introduction}");
+    }
+    assert_eq!(daemon.stop().await.0.code(), Some(0), "{}", daemon.log());
 }
 
 // fault 199
