@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AppError, Commons,
     access::{self, AccessTokens},
+    certificates::{self, Certificates, Follower},
     supervise::supervise,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
         routes::LocalApi,
         server::{App, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
+        tls::{self, Certificate},
     },
     process::{path_error::our_uid, secret_file},
     proxy::local_token::{self, LocalToken},
@@ -51,6 +53,7 @@ struct Door {
     listener: Listener,
     server: Arc<Server<LocalApi>>,
     taken: Vec<Taken>,
+    certificate: Option<Follower>,
     close: CancellationToken,
 }
 
@@ -61,9 +64,10 @@ struct Taken {
     _file: Option<SocketGuard>,
 }
 
-/// What a new configuration needs, taken before anything is changed.
+/// What a new configuration needs, taken and read before anything is changed.
 pub(super) struct Opening {
     access_tokens: access::Plan,
+    certificates: Certificates,
     sockets: BTreeMap<String, Vec<(Taken, Socket)>>,
 }
 
@@ -87,9 +91,18 @@ impl Doors {
         listeners.chain(&self.house).map(|t| (t.name.clone(), t.address.clone())).collect()
     }
 
-    /// Takes what is new, tokens before sockets; an address that stays is not touched.
+    /// Reads tokens and certificates and takes the sockets that are new; what stays is not touched.
     pub(super) fn plan(&self, config: &Config) -> Result<Opening, AppError> {
         let access_tokens = self.access_tokens.plan(config)?;
+        let certificates = certificates::load(config, &*self.commons.clock)?;
+        let sockets = self.take_new(config)?;
+        Ok(Opening { access_tokens, certificates, sockets })
+    }
+
+    fn take_new(
+        &self,
+        config: &Config,
+    ) -> Result<BTreeMap<String, Vec<(Taken, Socket)>>, AppError> {
         let mut sockets = BTreeMap::new();
         for (name, listener) in &config.listeners {
             match self.listeners.get(name) {
@@ -106,7 +119,7 @@ impl Doors {
                 }
             }
         }
-        Ok(Opening { access_tokens, sockets })
+        Ok(sockets)
     }
 
     /// Opens, changes and closes listeners; cannot fail.
@@ -119,10 +132,11 @@ impl Doors {
             stays
         });
         self.access_tokens.commit(opening.access_tokens, config);
+        let certificate = |name: &str| opening.certificates.get(name).cloned();
         for (name, sockets) in opening.sockets {
             if let Some(listener) = config.listeners.get(&name) {
                 let local = self.local_token(&name, listener, config);
-                let door = self.open(&name, listener, local, sockets);
+                let door = self.open(&name, listener, local, certificate(&name), sockets);
                 self.listeners.insert(name, door);
             }
         }
@@ -131,6 +145,7 @@ impl Doors {
             if let Some(door) = self.listeners.get_mut(name) {
                 door.server.app().configure(listener, local);
                 door.server.configure(&listener.guard, &listener.limits);
+                door.certify(&self.commons, name, listener, certificate(name));
                 door.listener = listener.clone();
             }
         }
@@ -142,6 +157,7 @@ impl Doors {
         name: &str,
         listener: &Listener,
         local: Option<Arc<LocalToken>>,
+        certificate: Option<Arc<Certificate>>,
         sockets: Vec<(Taken, Socket)>,
     ) -> Door {
         let app = LocalApi::new(
@@ -152,18 +168,15 @@ impl Doors {
             self.commons.closing.clone(),
         );
         let server = self.server(name, app, listener.guard.clone(), listener.limits.clone());
+        // Before the first connection: none is to be served in the clear.
+        server.show(certificate);
         let close = self.commons.closing.child_token();
         let taken = sockets.into_iter().map(|(taken, socket)| {
             self.accept(name, &server, socket, &close);
             taken
         });
         let taken = taken.collect();
-        Door { listener: listener.clone(), server, taken, close }
-    }
-
-    /// Lets what may have changed on the disk be looked at.
-    pub(super) fn look_around(&self) {
-        self.access_tokens.look_around();
+        Door { listener: listener.clone(), server, taken, certificate: None, close }
     }
 
     /// Gives a listener's access token, else that of its proxy, the same one for the whole life.
@@ -194,7 +207,8 @@ impl Doors {
     fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
         let clock = Arc::clone(&self.commons.clock);
         let audit = Audit::new(name, Arc::clone(&clock));
-        let metrics = self.commons.metrics.listener(name, &Denial::ALL.map(Denial::label));
+        let reasons = [&Denial::ALL.map(Denial::label)[..], &[tls::REFUSED]].concat();
+        let metrics = self.commons.metrics.listener(name, &reasons);
         Arc::new(Server::new(app, guard, limits, metrics, audit, clock))
     }
 
@@ -211,6 +225,13 @@ impl Doors {
             let (server, socket) = (Arc::clone(&server), Arc::clone(&socket));
             server.accept(socket, visits.clone(), stop.clone())
         });
+    }
+
+    /// Lets what may have changed on the disk be looked at.
+    pub(super) fn look_around(&self) {
+        self.access_tokens.look_around();
+        let followers = self.listeners.values().filter_map(|door| door.certificate.as_ref());
+        followers.for_each(Follower::look);
     }
 
     /// Opens the telemetry and the control socket, which stay as they are until the end.
@@ -264,6 +285,22 @@ impl Doors {
 }
 
 impl Door {
+    /// Shows the certificate and sees to it that its files are watched.
+    fn certify(
+        &mut self,
+        commons: &Commons,
+        name: &str,
+        listener: &Listener,
+        certificate: Option<Arc<Certificate>>,
+    ) {
+        self.server.show(certificate);
+        let kept = self.certificate.take();
+        self.certificate = listener.tls.as_ref().map(|files| {
+            let kept = kept.filter(|follower| follower.has(files));
+            kept.unwrap_or_else(|| Follower::start(commons, name, files, &self.server, &self.close))
+        });
+    }
+
     fn show((name, door): (&String, &Self)) -> Open {
         let addresses = door.taken.iter().map(|taken| taken.address.clone());
         Open {

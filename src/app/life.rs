@@ -14,7 +14,7 @@ use crate::{
     token::timing::{Tick, Wall},
 };
 
-/// Time between two looks at clocks, keys and watchdog.
+/// Time between two looks at clocks, keys, certificates and watchdog.
 const TICK: Duration = Duration::from_secs(30);
 /// Time for what is under way when a stop comes.
 const GRACE: Duration = Duration::from_secs(4);

@@ -4,6 +4,7 @@
 //! runs until somebody says stop.
 
 mod access;
+mod certificates;
 mod doors;
 mod fleet;
 mod life;
@@ -17,7 +18,9 @@ pub use self::life::End;
 use self::{doors::Doors, fleet::Fleet};
 use crate::{
     config::{self, Config, Findings, Loaded, Sources},
-    local::{access_token::AccessTokenError, bind::BindError, credentials::Credentials},
+    local::{
+        access_token::AccessTokenError, bind::BindError, credentials::Credentials, tls::TlsError,
+    },
     okta::transport::TransportError,
     process::clock::{Clock, SystemClock},
     telemetry::{logs::Logs, metrics::Metrics},
@@ -35,6 +38,9 @@ pub enum AppError {
     /// The access token of a listener can be neither read nor made.
     #[error("{0}")]
     AccessToken(#[from] AccessTokenError),
+    /// The certificate of the named listener cannot be shown.
+    #[error("`listeners.{0}.tls`: {1}")]
+    Tls(String, TlsError),
     /// An address cannot be taken.
     #[error("{0}")]
     Bind(#[from] BindError),

@@ -1,6 +1,6 @@
 //! `bearerd check`: everything that is wrong, at once, and what is in force.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt::Display, path::Path, sync::Arc};
 
 use super::{
     exit::Exit,
@@ -10,15 +10,19 @@ use super::{
 use crate::{
     config::{
         Entry, Loaded,
-        model::{Credential, Okta},
+        model::{Credential, Okta, Tls},
     },
     key::{self, KeyReading},
-    local::access_token::AccessTokenFile,
+    local::{access_token::AccessTokenFile, tls::Certificate},
     okta::{
         client::IssuerClient,
         issuer::{Issuer, Outcome},
     },
-    process::{clock::SystemClock, feed::Source, trusted_dir::Trail},
+    process::{
+        clock::{Clock, SystemClock},
+        feed::Source,
+        trusted_dir::Trail,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +65,11 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
             let outcome = client.mint(&key.key).await;
             tally.unreachable |= outcome.result.is_err();
             report_mint(name, credential, &outcome)?;
+        }
+    }
+    for (name, listener) in &loaded.config.listeners {
+        if let Some(files) = &listener.tls {
+            check_certificate(name, files, &mut tally)?;
         }
     }
     match tally {
@@ -119,6 +128,19 @@ fn check_client(
             tally.wrong = true;
             mark(Tone::Bad, "wrong", &error.to_string())?;
             Ok(None)
+        }
+    }
+}
+
+fn check_certificate(name: &str, files: &Tls, tally: &mut Tally) -> Result<(), Exit> {
+    let say =
+        |tone, word, text: &dyn Display| mark(tone, word, &format!("listeners.{name}: {text}"));
+    match Certificate::load(files).map(|certificate| certificate.warning(SystemClock.wall())) {
+        Ok(None) => say(Tone::Good, "ok", &"the certificate can be shown"),
+        Ok(Some(warning)) => say(Tone::Odd, "warning", &warning),
+        Err(error) => {
+            tally.wrong = true;
+            say(Tone::Bad, "wrong", &error)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `bearerd dev`: an emulated issuer and a daemon, with nothing to set up.
 
+mod authority;
+
 use std::{
     fmt::Display,
     io::Write,
@@ -10,6 +12,7 @@ use std::{
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use self::authority::Loopback;
 use super::{
     exit::Exit,
     run::{ended, signals},
@@ -22,6 +25,9 @@ use crate::{
     telemetry::logs,
 };
 
+/// Name of the file with the authority that clients are to trust.
+const AUTHORITY: &str = "ca.pem";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Life of the emulated tokens
@@ -30,6 +36,9 @@ pub(super) struct Args {
     /// What the daemon logs: a level or a tracing filter
     #[arg(long, default_value = "info")]
     log_level: String,
+    /// Serve https, with a certificate made for this run
+    #[arg(long)]
+    tls: bool,
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
@@ -41,20 +50,37 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
         ..Options::default()
     };
     let emulator = Emulator::start(options).await.map_err(|e| Exit::failed(e.to_string()))?;
-    let configuration = configuration(&home, &emulator.base_url(), &args.log_level);
+    let mut configuration = configuration(&home, &emulator.base_url(), &args.log_level);
+    if args.tls {
+        configuration.push_str(&certified(&home)?);
+    }
     let settings = Settings::of(home.write("bearerd.toml", &configuration)?);
     let loaded = settings.load()?;
     let logs = logs::start(&loaded.config.log);
     let bound = app::build(settings.sources(), loaded, logs)?;
-    terminal::say(&introduction(&home, &emulator.base_url(), &bound))?;
+    terminal::say(&introduction(&home, &emulator.base_url(), &bound, args.tls))?;
     let end = bound.serve(signals).await;
     emulator.stop().await;
     ended(end)
 }
 
+/// Makes certificates for the web listener; tells what configures them.
+fn certified(home: &Home) -> Result<String, Exit> {
+    let made = Loopback::make();
+    let made = made.map_err(|_| Exit::failed("no certificate could be made"))?;
+    home.write(AUTHORITY, &made.authority)?;
+    let chain = home.write("tls.crt", &made.chain)?;
+    let key = home.write("tls.key", &made.key)?;
+    let [chain, key] = [quoted(&chain.display()), quoted(&key.display())];
+    Ok(format!("\n[listeners.web.tls]\ncert_file = {chain}\nkey_file = {key}\n"))
+}
+
+/// A JSON string is a TOML string, too.
+fn quoted(text: &dyn Display) -> String {
+    serde_json::Value::String(text.to_string()).to_string()
+}
+
 fn configuration(home: &Home, issuer: &str, log_level: &str) -> String {
-    // A JSON string is a TOML string, too.
-    let quoted = |text: &dyn Display| serde_json::Value::String(text.to_string()).to_string();
     let unix = |name: &str| quoted(&format!("unix:{}", home.path(name).display()));
     let [issuer, level, state] = [quoted(&issuer), quoted(&log_level), quoted(&home.0.display())];
     let key = quoted(&home.path("key.json").display());
@@ -89,7 +115,7 @@ level = {level}
     )
 }
 
-fn introduction(home: &Home, issuer: &str, bound: &Bound) -> String {
+fn introduction(home: &Home, issuer: &str, bound: &Bound, tls: bool) -> String {
     let addresses = bound.addresses();
     let of = |wanted: &str| {
         let found = addresses.iter().find(|(name, _)| name == wanted);
@@ -100,12 +126,19 @@ fn introduction(home: &Home, issuer: &str, bound: &Bound) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "bearerd".to_owned());
     let config = home.path("bearerd.toml");
     let config = config.display();
+    let authority = home.path(AUTHORITY);
+    let authority = authority.display();
+    let (curl, trust) = match tls {
+        true => (format!("curl --cacert {authority}"), how_to_trust(&authority)),
+        false => ("curl".to_owned(), String::new()),
+    };
+    let scheme = if tls { "https" } else { "http" };
     format!(
         "A token is served here; paste a line into another terminal:
 
-  curl -H 'X-Bearerd: 1' http://{web}/v1/token
+  {curl} -H 'X-Bearerd: 1' {scheme}://{web}/v1/token
   curl --unix-socket {socket} http://localhost/v1/token
-
+{trust}
 The same daemon, with this program:
 
   {program} token --config {config}
@@ -117,6 +150,18 @@ emulated issuer  {issuer}  (faults: {issuer}/_emulator/)
 configuration    {config}
 
 Ctrl-C ends it and takes its files away.
+"
+    )
+}
+
+fn how_to_trust(authority: &dyn Display) -> String {
+    format!(
+        "
+Other programs trust the certificate by one of these:
+
+  Python  export REQUESTS_CA_BUNDLE={authority} SSL_CERT_FILE={authority}
+  Node    export NODE_EXTRA_CA_CERTS={authority}
+  Go      export SSL_CERT_FILE={authority}
 "
     )
 }

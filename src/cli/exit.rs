@@ -77,6 +77,7 @@ impl From<AppError> for Exit {
             AppError::Config(_)
             | AppError::Transport(_)
             | AppError::AccessToken(_)
+            | AppError::Tls(..)
             | AppError::NeedsRestart(_) => Self::configuration(sentence),
             AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
             AppError::Bind(_) => Self::failed(sentence),
@@ -90,6 +91,7 @@ impl From<ClientError> for Exit {
             ClientError::Unreachable(_, std::io::ErrorKind::PermissionDenied) => {
                 Self::denied(error.to_string())
             }
+            ClientError::Trusted(..) => Self::configuration(error.to_string()),
             _ => Self::unreachable(error.to_string()),
         }
     }

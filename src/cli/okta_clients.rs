@@ -46,7 +46,8 @@ fn pointed_at(listener: &Listener) -> Option<(String, String, &Listener)> {
         _ => None,
     })?;
     let host = address.ip().to_string();
-    Some((host, format!("http://{address}"), listener))
+    let scheme = if listener.tls.is_some() { "https" } else { "http" };
+    Some((host, format!("{scheme}://{address}"), listener))
 }
 
 fn nowhere() -> Exit {

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,13 +27,16 @@ pub(super) struct ListenerPlace {
     /// Unix socket of a listener [default: `$BEARERD_SOCKET`, else the configuration's first]
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     socket: Option<PathBuf>,
-    /// URL of a listener, as `http://127.0.0.1:8420`
+    /// URL of a listener, as `http://127.0.0.1:8420` or `https://localhost:8443`
     #[arg(long)]
     url: Option<String>,
     /// File with the access token that the listener asks for [default: the configuration's, if the
     /// listener is]
     #[arg(long, value_name = "PATH")]
     access_token_file: Option<PathBuf>,
+    /// PEM file of certificates to trust besides the built-in ones, for an https `--url`
+    #[arg(long, value_name = "PATH", requires = "url")]
+    ca_file: Option<PathBuf>,
 }
 
 /// Names a listener, and where its access token is, if it asks for one.
@@ -56,7 +60,7 @@ impl ListenerPlace {
 
     fn named(&self) -> Result<Option<Address>, Exit> {
         if let Some(url) = &self.url {
-            return plain_http(url).map(Some);
+            return by_url(url, self.ca_file.clone()).map(Some);
         }
         let variable = std::env::var_os("BEARERD_SOCKET").filter(|path| !path.is_empty());
         let socket = self.socket.clone().or_else(|| variable.map(PathBuf::from));
@@ -157,21 +161,54 @@ impl ControlPlace {
 }
 
 fn address(listener: &Listener) -> Option<Address> {
-    listener.bind.first().map(|bind| match bind {
-        Bind::Unix(path) => Address::Unix(path.clone()),
-        Bind::Tcp(address) => Address::Tcp(address.to_string()),
+    listener.bind.first().map(|bind| match (bind, &listener.tls) {
+        (Bind::Unix(path), _) => Address::Unix(path.clone()),
+        (Bind::Tcp(at), None) => Address::Tcp(reachable(*at).to_string()),
+        // Whoever shows the very certificate is the daemon.
+        (Bind::Tcp(at), Some(tls)) => Address::Tls {
+            authority: reachable(*at).to_string(),
+            trusted: Some(tls.cert_file.clone()),
+        },
     })
+}
+
+/// Who listens on every address listens on this machine's own, too.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Reads `http://HOST[:PORT]`, or the same with `https`.
+fn by_url(url: &str, ca_file: Option<PathBuf>) -> Result<Address, Exit> {
+    match url.strip_prefix("https://") {
+        Some(rest) => Ok(Address::Tls { authority: authority(rest, 443)?, trusted: ca_file }),
+        None if ca_file.is_some() => Err(Exit::usage("--ca-file goes with a --url of https://")),
+        None => plain_http(url),
+    }
 }
 
 /// Reads `http://HOST[:PORT]`.
 pub(super) fn plain_http(url: &str) -> Result<Address, Exit> {
-    let wrong = || Exit::usage("--url is the address of a listener, as http://127.0.0.1:8420");
-    let authority = url.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
+    let rest = url.strip_prefix("http://").ok_or_else(wrong_url)?;
+    Ok(Address::Tcp(authority(rest, 80)?))
+}
+
+fn authority(text: &str, port: u16) -> Result<String, Exit> {
+    let authority = text.trim_end_matches('/');
     if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
-        return Err(wrong());
+        return Err(wrong_url());
     }
     let has_port = authority.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
-    Ok(Address::Tcp(if has_port { authority.to_owned() } else { format!("{authority}:80") }))
+    Ok(if has_port { authority.to_owned() } else { format!("{authority}:{port}") })
+}
+
+fn wrong_url() -> Exit {
+    Exit::usage("--url is the address of a listener, as http://127.0.0.1:8420")
 }
 
 #[cfg(test)]
@@ -179,21 +216,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_plain_and_short() {
+    fn urls_are_short() {
         let tcp = |authority: &str| Some(Address::Tcp(authority.to_owned()));
+        let tls =
+            |authority: &str| Some(Address::Tls { authority: authority.to_owned(), trusted: None });
         let table = [
             ("http://127.0.0.1:8420", tcp("127.0.0.1:8420")),
             ("http://localhost:8420/", tcp("localhost:8420")),
             ("http://[::1]:8420", tcp("[::1]:8420")),
             ("http://localhost", tcp("localhost:80")),
-            ("https://localhost:8420", None),
+            ("https://localhost:8420", tls("localhost:8420")),
+            ("https://[::1]/", tls("[::1]:443")),
+            ("https://", None),
+            ("ftp://localhost:8420", None),
             ("localhost:8420", None),
             ("http://", None),
             ("http://user@localhost:8420", None),
             ("http://localhost:8420/v1/token", None),
         ];
         for (url, expected) in table {
-            assert_eq!(plain_http(url).ok(), expected, "{url}");
+            assert_eq!(by_url(url, None).ok(), expected, "{url}");
         }
+        assert!(plain_http("https://localhost:8420").is_err());
+        assert!(by_url("http://localhost:8420", Some("/ca.pem".into())).is_err());
     }
 }

@@ -25,8 +25,6 @@ const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
     ("listeners.*.serve", When::Begins("auth")),
-    ("listeners.*.tls", When::Changed),
-    ("listeners.*.allow_non_loopback", When::Changed),
     ("listeners.*.allow_uids", When::ChangedOnTcp),
     ("listeners.*.allow_gids", When::ChangedOnTcp),
     ("listeners.*.max_connections_per_uid", When::Changed),

@@ -93,12 +93,23 @@ pub struct Listener {
     pub socket: SocketFile,
     /// Connections, deadlines and waits.
     pub limits: Limits,
+    /// What is shown on its TCP addresses; `None` speaks plain HTTP there.
+    pub tls: Option<Tls>,
     /// How long a request waits for the very first token.
     pub first_token_wait: Duration,
     /// Whether `/v1/token` and its neighbours are served.
     pub serves_token: bool,
     /// How calls on Okta's own paths are forwarded; `None` if they are not served.
     pub proxy: Option<Proxy>,
+}
+
+/// Holds `listeners.NAME.tls`: the PEM files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The chain, the listener's own certificate first.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
 }
 
 /// Holds `[listeners.NAME.proxy]`: which calls are forwarded, and within what.

@@ -8,7 +8,7 @@ use std::{borrow::Cow, cell::RefCell, collections::BTreeSet};
 
 use super::{
     finding::{Complaint, Finding, Severity, shown_key},
-    kind::{Kind, Switch},
+    kind::Kind,
     tree::{Node, Origin, Table},
 };
 
@@ -95,11 +95,6 @@ impl<'t> Section<'t> {
     /// Tells whether anyone set the key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.node(key).is_some()
-    }
-
-    /// Tells whether a switch that was read is on; wrong values count as off.
-    pub(super) fn asks(&self, key: &str) -> bool {
-        self.node(key).is_some_and(|node| Switch.read(node).unwrap_or(false))
     }
 
     /// Lists the names of the tables in a table of tables.

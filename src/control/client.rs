@@ -13,6 +13,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::tls::{TlsTrouble, secure};
+
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
@@ -26,6 +28,13 @@ pub enum Address {
     Unix(PathBuf),
     /// `host:port` of a plain HTTP listener.
     Tcp(String),
+    /// A listener with TLS.
+    Tls {
+        /// Its `host:port`.
+        authority: String,
+        /// PEM file of certificates to trust besides the built-in roots.
+        trusted: Option<PathBuf>,
+    },
 }
 
 impl std::fmt::Display for Address {
@@ -33,6 +42,7 @@ impl std::fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
             Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tls { authority, .. } => write!(f, "https://{authority}"),
         }
     }
 }
@@ -52,6 +62,15 @@ pub enum ClientError {
     /// The answer began and did not end, or is too large.
     #[error("bearerd at {0} broke off its answer")]
     BrokenOff(Address),
+    /// Its certificate is not good, or not for this name.
+    #[error(
+        "the certificate of {0} is not trusted: name its authority by --ca-file, \
+             and by --url the listener as the certificate does"
+    )]
+    Untrusted(Address),
+    /// The certificates that are to be trusted cannot be read.
+    #[error("{0} cannot be used ({1}): it should hold the certificates to trust, as PEM")]
+    Trusted(PathBuf, io::ErrorKind),
 }
 
 impl ClientError {
@@ -118,6 +137,13 @@ pub async fn send(
                     TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
                 converse(stream, authority, request).await
             }
+            Address::Tls { authority, trusted } => {
+                let stream =
+                    TcpStream::connect(authority).await.map_err(|e| refused(address, &e))?;
+                let stream = secure(stream, authority, trusted.as_deref()).await;
+                let stream = stream.map_err(|trouble| insecure(address, trouble))?;
+                converse(stream, authority, request).await
+            }
         }
         .map_err(|broken| match broken {
             Broken::NoHttp => ClientError::Stranger(address.clone()),
@@ -126,6 +152,14 @@ pub async fn send(
     };
     let answer = timeout(patience, exchange).await;
     answer.unwrap_or_else(|_| Err(ClientError::Timeout(address.clone())))
+}
+
+fn insecure(address: &Address, trouble: TlsTrouble) -> ClientError {
+    match trouble {
+        TlsTrouble::File(path, kind) => ClientError::Trusted(path, kind),
+        TlsTrouble::Untrusted => ClientError::Untrusted(address.clone()),
+        TlsTrouble::Stranger => ClientError::Stranger(address.clone()),
+    }
 }
 
 fn refused(address: &Address, error: &io::Error) -> ClientError {

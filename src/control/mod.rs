@@ -3,3 +3,4 @@
 pub mod client;
 pub mod routes;
 pub mod status;
+mod tls;

@@ -13,4 +13,5 @@ pub mod routes;
 mod served;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 mod token;

@@ -109,9 +109,9 @@ pub struct Paced<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
-    /// Wraps a stream that has just been accepted.
-    pub fn new(stream: S, limits: Limits, busy: Busy) -> Self {
-        let read_by = Some(Instant::now() + limits.header_timeout);
+    /// Wraps a new stream, whose first request's head has to be there by `heard_by`.
+    pub fn new(stream: S, limits: Limits, heard_by: Instant, busy: Busy) -> Self {
+        let read_by = Some(heard_by);
         Self { stream, limits, busy, expect: Expect::Head, read_by, write_by: None, alarm: None }
     }
 

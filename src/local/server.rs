@@ -2,8 +2,8 @@
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use http::{Request, Response, header, request::Parts};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::{Request, Response, header, request::Parts, uri::Scheme};
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::http1,
@@ -13,8 +13,9 @@ use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,6 +24,7 @@ use super::{
     guard::{self, Denial, Proof},
     paced::{Busy, Paced},
     problem::Problem,
+    tls::{self, Certificate},
 };
 use crate::{
     config::model::{Guard, Limits},
@@ -69,7 +71,7 @@ pub trait App: Send + Sync + 'static {
         problem.into_response()
     }
 
-    /// Answers a request.
+    /// Answers a request; over TLS its extensions hold [`Scheme::HTTPS`].
     fn answer(
         &self,
         endpoint: Self::Endpoint,
@@ -81,6 +83,8 @@ pub trait App: Send + Sync + 'static {
 pub struct Server<A: App> {
     app: A,
     rules: ArcSwap<Rules>,
+    /// What TCP connections are shown; without it they speak plain HTTP.
+    certificate: ArcSwapOption<Certificate>,
     metrics: ListenerMetrics<A::Endpoint>,
     audit: Audit,
     clock: Arc<dyn Clock>,
@@ -143,7 +147,7 @@ impl<A: App> Server<A> {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
-        Self { app, rules, metrics, audit, clock }
+        Self { app, rules, certificate: ArcSwapOption::empty(), metrics, audit, clock }
     }
 
     /// Gives what answers.
@@ -160,9 +164,29 @@ impl<A: App> Server<A> {
     pub fn configure(&self, guard: &Guard, limits: &Limits) {
         let rules = self.rules.load();
         if rules.guard != *guard || rules.limits != *limits {
-            self.rules.store(Arc::new(Rules::new(guard.clone(), limits.clone())));
-            rules.superseded.cancel();
+            self.supersede(Rules::new(guard.clone(), limits.clone()));
         }
+    }
+
+    fn supersede(&self, rules: Rules) {
+        self.rules.swap(Arc::new(rules)).superseded.cancel();
+    }
+
+    /// Shows a certificate to whoever comes by TCP from now on; `None` is plain HTTP.
+    ///
+    /// Open connections live on, but not from plain HTTP to TLS or back.
+    pub fn show(&self, certificate: Option<Arc<Certificate>>) {
+        let has_tls = certificate.is_some();
+        let before = self.certificate.swap(certificate);
+        if before.is_some() != has_tls {
+            let rules = self.rules.load();
+            self.supersede(Rules::new(rules.guard.clone(), rules.limits.clone()));
+        }
+    }
+
+    /// Gives the certificate that is shown now.
+    pub fn shown(&self) -> Option<Arc<Certificate>> {
+        self.certificate.load_full()
     }
 
     /// Accepts until `stop`; connections live on in `tracker` until they have been answered.
@@ -188,7 +212,7 @@ impl<A: App> Server<A> {
             match accepted {
                 None => return,
                 Some((place, Ok((stream, peer)))) => {
-                    let visit = Visit { peer, rules, stop: stop.clone(), _place: place };
+                    let visit = Visit::new(peer, rules, stop.clone(), place);
                     self.admit(stream, visit, &tracker);
                 }
                 Some((_, Err(error))) => self.accept_failed(&error).await,
@@ -211,11 +235,37 @@ impl<A: App> Server<A> {
         let server = Arc::clone(self);
         tracker.spawn(async move {
             let _counted = Counted::new(&server.metrics.connections);
-            match stream {
-                Stream::Unix(stream) => server.converse(stream, &visit).await,
-                Stream::Tcp(stream) => server.converse(stream, &visit).await,
+            match (stream, server.shown()) {
+                (Stream::Unix(stream), _) => server.converse(stream, &visit).await,
+                (Stream::Tcp(stream), None) => server.converse(stream, &visit).await,
+                // Apart, so that the others need not have room for it.
+                (Stream::Tcp(stream), Some(certificate)) => {
+                    Box::pin(server.converse_over_tls(stream, &certificate, visit)).await;
+                }
             }
         });
+    }
+
+    /// Speaks TLS first; the time of that counts as the first request's.
+    async fn converse_over_tls(
+        &self,
+        stream: TcpStream,
+        certificate: &Certificate,
+        mut visit: Visit,
+    ) {
+        let handshake = timeout_at(visit.heard_by, certificate.welcome(stream));
+        let outcome = tokio::select! {
+            biased;
+            () = visit.rules.superseded.cancelled() => return,
+            () = visit.stop.cancelled() => return,
+            outcome = handshake => outcome,
+        };
+        if let Ok(Ok(stream)) = outcome {
+            visit.scheme = Scheme::HTTPS;
+            return self.converse(stream, &visit).await;
+        }
+        self.metrics.count_denied(tls::REFUSED);
+        self.audit.denied(visit.peer, tls::REFUSED);
     }
 
     async fn converse<S>(&self, stream: S, visit: &Visit)
@@ -223,7 +273,8 @@ impl<A: App> Server<A> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let busy = Busy::default();
-        let stream = Paced::new(stream, visit.rules.limits.clone(), busy.clone());
+        let limits = visit.rules.limits.clone();
+        let stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
         let service = service_fn(|request| {
             let work = busy.work();
             async move {
@@ -252,7 +303,10 @@ impl<A: App> Server<A> {
 
     async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
         let began = self.clock.tick();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if visit.scheme == Scheme::HTTPS {
+            parts.extensions.insert(visit.scheme.clone());
+        }
         let endpoint = self.app.endpoint(&parts);
         let may_close = !body.is_end_stream();
         let mut response = match self.check(endpoint, visit, &parts) {
@@ -295,7 +349,7 @@ const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");
 
 enum Stream {
     Unix(UnixStream),
-    Tcp(tokio::net::TcpStream),
+    Tcp(TcpStream),
 }
 
 async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
@@ -318,8 +372,23 @@ async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
 struct Visit {
     peer: Peer,
     rules: Arc<Rules>,
+    /// The first request's head has to be there by then.
+    heard_by: Instant,
+    scheme: Scheme,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    fn new(
+        peer: Peer,
+        rules: Arc<Rules>,
+        stop: CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let heard_by = Instant::now() + rules.limits.header_timeout;
+        Self { peer, rules, heard_by, scheme: Scheme::HTTP, stop, _place: place }
+    }
 }
 
 /// Counts a connection for as long as its task lives, however that ends.

@@ -15,17 +15,12 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect, retry,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
-    version::{TLS12, TLS13},
-};
+use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::classify::Reason;
-use crate::config::model::Okta;
+use crate::{config::model::Okta, process::trust};
 
 /// Largest file of extra roots or proxy credentials.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
@@ -115,21 +110,14 @@ pub(super) fn find<'a, E: std::error::Error + 'static>(
     None
 }
 
-/// TLS 1.2 and 1.3, verified against the built-in roots and those of the file; no key log.
+/// TLS that trusts the built-in roots and those of the file.
 pub(super) fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(path) = ca_file {
-        let pem = read(path)?;
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
-        let (added, _ignored) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(TransportError::NoRoots(path.to_owned()));
-        }
-    }
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
-        .map_err(|_| TransportError::Client)
+    let roots = match ca_file {
+        None => trust::roots(),
+        Some(path) => trust::roots_with(&read(path)?)
+            .ok_or_else(|| TransportError::NoRoots(path.to_owned()))?,
+    };
+    Ok(trust::client().with_root_certificates(roots).with_no_client_auth())
 }
 
 fn forward_proxy(url: &reqwest::Url, auth: Option<&Path>) -> Result<Proxy, TransportError> {

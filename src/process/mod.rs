@@ -12,5 +12,6 @@ pub mod peer;
 pub mod secret;
 pub mod secret_file;
 pub mod signals;
+pub mod trust;
 pub mod trusted_dir;
 mod watch;

@@ -19,7 +19,7 @@ pub mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header, uri::Scheme};
 use hyper::body::Incoming;
 
 use self::{
@@ -92,7 +92,7 @@ impl Proxy {
         }
     }
 
-    /// Answers a call, here or from the issuer.
+    /// Answers a call, here or from the issuer; one that came over TLS has its scheme with it.
     pub async fn answer(&self, request: Request<Incoming>) -> Answered {
         match self.judge(&request) {
             Err(refusal) => Answered::local(refusal.into_response()),
@@ -102,7 +102,7 @@ impl Proxy {
             }
             Ok((path, upstream)) => {
                 let call = Call {
-                    own: own_origin(request.headers()),
+                    own: own_origin(&request),
                     path,
                     upstream,
                     memory: &self.memory,
@@ -166,7 +166,8 @@ impl Answered {
 }
 
 /// The listener's origin as the client named it; the guard has seen that it may.
-fn own_origin(headers: &HeaderMap) -> String {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    format!("http://{}", host.unwrap_or("localhost"))
+fn own_origin<B>(request: &Request<B>) -> String {
+    let scheme = request.extensions().get().unwrap_or(&Scheme::HTTP);
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
 }

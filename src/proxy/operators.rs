@@ -56,7 +56,7 @@ impl Operators {
             Err(refusal) => Answered::local(refusal.into_response()),
             Ok(path) => {
                 let call = Call {
-                    own: own_origin(request.headers()),
+                    own: own_origin(&request),
                     path,
                     upstream,
                     memory: &self.memory,

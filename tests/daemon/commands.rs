@@ -1,8 +1,8 @@
 //! The commands beside the daemon: what they print and how they end.
 
 use crate::bench::{
-    Daemon, Home, Place, Stand,
-    daemon::{Ended, run},
+    Home, Place, Stand,
+    daemon::{Ended, dev, run},
     home::{any_key, program},
     until,
 };
@@ -179,16 +179,7 @@ async fn check_prints_origins_and_mints_only_when_asked() {
 
 #[tokio::test]
 async fn dev_serves_a_token_that_the_printed_lines_fetch() {
-    let mut command = program(&["dev"]);
-    let (reader, writer) = std::io::pipe().unwrap();
-    command.stdout(writer);
-    let mut daemon = Daemon::spawn_with_output(command);
-    let mut introduction = String::new();
-    let mut reader = std::io::BufReader::new(reader);
-    while !introduction.contains("Ctrl-C") {
-        let length = std::io::BufRead::read_line(&mut reader, &mut introduction).unwrap();
-        assert!(length > 0, "{introduction}");
-    }
+    let (mut daemon, introduction) = dev(&[]);
     let line = introduction.lines().find(|line| line.contains("--unix-socket")).unwrap();
     let socket = line.split_whitespace().nth(2).unwrap().to_owned();
     let token = async || run(program(&["token", "--socket", &socket])).await;

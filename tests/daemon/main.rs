@@ -29,5 +29,6 @@ mod reports;
 mod secrets;
 mod steady;
 mod telemetry;
+mod tls;
 mod trust;
 mod users;

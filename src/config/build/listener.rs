@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{credential::check_known, local_hosts};
+use super::{credential::check_known, local_hosts, reach};
 use crate::{
     config::{
         kind::{
             Address, BindAddress, Choice, Count, FileMode, GROUP, HostName, ListOf, Name, PathTo,
             Rule, Size, Span, Switch, USER,
         },
-        model::{Guard, Limits, Listener, Proxy, SocketFile},
+        model::{Guard, Limits, Listener, Proxy, SocketFile, Tls},
         places::Surroundings,
         reader::Section,
     },
@@ -68,11 +68,12 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     let services = services(section);
     let proxy = proxy(section);
     later(section);
+    let tls = tls(section);
     let guard = guard(section);
     let socket = socket_file(section);
     let limits = limits(section);
     let first_token_wait = section.get("first_token_wait", &Span::WAIT, Duration::from_millis(900));
-    check_reach(section, bind);
+    reach::check(section, bind, &guard);
     check_exposure(section, bind, &guard);
     check_file_keys(section, bind, &guard);
     let bind = bind.iter().flat_map(Address::binds).collect();
@@ -84,6 +85,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
         guard,
         socket,
         limits,
+        tls,
         first_token_wait,
     })
 }
@@ -126,14 +128,19 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
 /// Reads what no version does yet: only whether it is well formed.
 fn later(section: &Section<'_>) {
     const CAP: Count = Count { least: 0, most: 1_000_000 };
-    section.get("allow_non_loopback", &Switch, false);
     section.get("max_connections_per_uid", &CAP, 0);
     section.get("max_requests_per_second_per_uid", &CAP, 0);
+}
+
+/// Reads the two files, which go together; `None` without them, or where one was reported.
+fn tls(section: &Section<'_>) -> Option<Tls> {
     let tls = section.table("tls");
-    if section.has("tls") {
-        tls.need("cert_file", &PathTo, "name the certificate's PEM file");
-        tls.need("key_file", &PathTo, "name the PEM file of the certificate's key");
+    if !section.has("tls") {
+        return None;
     }
+    let cert_file = tls.need("cert_file", &PathTo, "name the certificate's PEM file");
+    let key_file = tls.need("key_file", &PathTo, "name the PEM file of the certificate's key");
+    Some(Tls { cert_file: cert_file?, key_file: key_file? })
 }
 
 fn guard(section: &Section<'_>) -> Guard {
@@ -164,14 +171,6 @@ fn limits(section: &Section<'_>) -> Limits {
         header_timeout: wait("header_timeout", default.header_timeout),
         idle_timeout: wait("idle_timeout", default.idle_timeout),
         write_timeout: wait("write_timeout", default.write_timeout),
-    }
-}
-
-// fault 251
-fn check_reach(section: &Section<'_>, bind: &[Address]) {
-    if !bind.iter().all(Address::is_local) && !section.asks("allow_non_loopback") {
-        let remedy = "listen on 127.0.0.1, [::1] or localhost";
-        section.complain("bind", "can be reached from other machines", remedy);
     }
 }
 

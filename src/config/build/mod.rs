@@ -17,6 +17,7 @@ use super::{
 mod credential;
 mod listener;
 mod overlap;
+mod reach;
 
 /// Names that requests carry when they come from this machine.
 const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

@@ -92,6 +92,65 @@ fn addresses_that_cannot_or_must_not_be_bound_are_refused() {
     assert_said(&said_of("telemetry", "bind = \"tcp:localhost:1\""), "means two addresses", "");
 }
 
+const TLS: &str = "tls = { cert_file = \"/c\", key_file = \"/k\" }";
+const SECRET: &str = "access_token_file = \"/t\"";
+
+/// What is said of who can reach a listener, without its last words.
+fn said_of_reach(bind: &str, keys: &[&str]) -> Vec<String> {
+    let keys = [&[&format!("bind = {bind}")[..]], keys].concat().join("\n");
+    let about = ["a.bind` can", "a.allow_non_loopback` ", "a.allowed_hosts` ", "a.tls` "];
+    let mut said = said_of("listeners.a", &keys);
+    said.retain(|line| about.iter().any(|key| line.contains(key)));
+    said
+}
+
+// fault 251
+#[test]
+fn other_machines_come_in_only_with_a_secret_and_tls() {
+    let (outside, allow) = ("\"tcp:0.0.0.0:80\"", "allow_non_loopback = true");
+    let (names, tls) = ("allowed_hosts = [\"b.example\"]", TLS);
+    let no_secret = "`listeners.a.allow_non_loopback` lets other machines in, and \
+                     `access_token_file` is not set; set `access_token_file` (name";
+    let no_tls =
+        "and `tls` is not set; set `tls` (name `cert_file` and `key_file` there), or leave";
+    let rows: [(&str, &[&str], &[&str]); 9] = [
+        (outside, &[SECRET, tls, names], &["a.bind` can be reached from other machines; listen"]),
+        (outside, &[allow, names], &[no_secret, no_tls]),
+        (outside, &[allow, names, tls], &[no_secret]),
+        (outside, &[allow, names, SECRET], &[no_tls]),
+        (outside, &[allow, names, SECRET, tls], &[]),
+        ("\"tcp:127.0.0.1:80\"", &[allow, SECRET], &[no_tls]),
+        ("[\"unix:/a\", \"tcp:[::1]:80\"]", &[tls], &[]),
+        ("[\"unix:/a\", \"unix:/b\"]", &[tls], &["a.tls` is for TCP, and every address here"]),
+        ("[]", &[tls], &[]),
+    ];
+    for (bind, keys, expected) in rows {
+        let said = said_of_reach(bind, keys);
+        assert_eq!(said.len(), expected.len(), "{bind} {keys:?}: {said:#?}");
+        expected.iter().for_each(|line| assert_said(&said, line, bind));
+    }
+}
+
+#[test]
+fn names_that_no_other_machine_can_use_are_pointed_out() {
+    let rows = [
+        ("", true),
+        ("allowed_hosts = [\"localhost\", \"127.1.2.3\", \"[::1]\"]", true),
+        ("allowed_hosts = [\"localhost\", \"10.0.0.1\"]", false),
+        ("allowed_hosts = [\"bearerd.example\"]", false),
+    ];
+    let outside = "\"tcp:10.0.0.1:80\"";
+    for (hosts, is_odd) in rows {
+        let said = said_of_reach(outside, &["allow_non_loopback = true", SECRET, TLS, hosts]);
+        assert_eq!(said.len(), usize::from(is_odd), "{hosts}: {said:?}");
+        assert!(
+            said.iter().all(|line| line.contains("has only names of this machine")),
+            "{said:?}"
+        );
+        assert_eq!(said_of_reach("\"tcp:127.0.0.1:80\"", &[hosts]), [""; 0]);
+    }
+}
+
 // fault 257
 #[test]
 fn relative_paths_count_from_their_file_and_nowhere_else() {

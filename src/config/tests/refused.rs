@@ -161,16 +161,6 @@ fn later_features_are_refused_by_name_once() {
         ),
         (
             "listeners.a",
-            "tls = { cert_file = \"/c\", key_file = \"/k\" }",
-            "`listeners.a.tls` is not part",
-        ),
-        (
-            "listeners.a",
-            "allow_non_loopback = true",
-            "`listeners.a.allow_non_loopback` is not part",
-        ),
-        (
-            "listeners.a",
             "max_connections_per_uid = 1",
             "`listeners.a.max_connections_per_uid` is not",
         ),

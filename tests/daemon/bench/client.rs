@@ -52,6 +52,11 @@ impl Visitor {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Takes over a connection that has been made otherwise.
+    pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
+    }
+
     /// Sends bytes as they are.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{Metrics, PATIENCE, Place, Reply, Visitor, until, until_ok};
+use super::{Metrics, PATIENCE, Place, Reply, Visitor, home::program, until, until_ok};
 
 /// Runs until it is dropped at the latest.
 pub(crate) struct Daemon {
@@ -25,6 +25,19 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+/// Starts `bearerd dev` with these flags and reads its introduction to the end.
+pub(crate) fn dev(flags: &[&str]) -> (Daemon, String) {
+    let mut command = program(&[&["dev"], flags].concat());
+    let (reader, writer) = std::io::pipe().unwrap();
+    command.stdout(writer);
+    let daemon = Daemon::spawn_with_output(command);
+    let (mut reader, mut introduction) = (BufReader::new(reader), String::new());
+    while !introduction.contains("Ctrl-C") {
+        assert!(reader.read_line(&mut introduction).unwrap() > 0, "{introduction}");
+    }
+    (daemon, introduction)
 }
 
 /// Runs a command to its end; the end is bounded.

@@ -1,20 +1,21 @@
-//! Certificates, good and bad, and an issuer that shows them.
+//! Certificates, good and bad, an issuer that shows them, and clients that look at them.
 
 use std::{io, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
-use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{RawIssuer, issuer::granted};
+use super::{Home, PATIENCE, Place, RawIssuer, Visitor, issuer::granted};
 
 /// Signs certificates.
 pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -83,6 +84,21 @@ impl Identity {
         self
     }
 
+    /// Puts chain and key into a home, each in one step.
+    pub(crate) fn write(&self, home: &Home) {
+        self.write_chain(home);
+        self.write_key(home, 0o600);
+    }
+
+    pub(crate) fn write_chain(&self, home: &Home) {
+        let chain: String = self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect();
+        home.replace("tls.crt", chain.as_bytes(), 0o644);
+    }
+
+    pub(crate) fn write_key(&self, home: &Home, mode: u32) {
+        home.replace("tls.key", pem("PRIVATE KEY", self.key.secret_der()).as_bytes(), mode);
+    }
+
     fn acceptor(self) -> TlsAcceptor {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -92,6 +108,40 @@ impl Identity {
             .unwrap();
         Arc::new(config).into()
     }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+/// Makes a client that trusts this authority alone.
+pub(crate) fn client(ca: &Authority) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.der().clone()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// What a server has shown.
+pub(crate) struct Shown {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) protocol: Option<Vec<u8>>,
+}
+
+/// Speaks TLS with a listener that is to be called `localhost`.
+pub(crate) async fn visit(place: &Place, client: ClientConfig) -> io::Result<(Visitor, Shown)> {
+    let Place::Tcp(address) = place else { panic!("TLS is for TCP") };
+    let stream = TcpStream::connect(address).await?;
+    let connector = TlsConnector::from(Arc::new(client));
+    let handshake = connector.connect("localhost".try_into().unwrap(), stream);
+    let stream = timeout(PATIENCE, handshake).await.expect("a handshake ends in time")?;
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().unwrap()[0].clone().into_owned();
+    let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
+    Ok((Visitor::over(stream), Shown { certificate, protocol }))
 }
 
 /// Starts an issuer that grants `token` to whoever trusts its certificate.
