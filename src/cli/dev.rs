@@ -144,7 +144,10 @@ The same daemon, with this program:
   {program} token --config {config}
   {program} status --config {config}
   {program} refresh --config {config}
+  {program} users list --config {config}
+  {program} exec --config {config} -- env
 
+for Okta clients {scheme}://{web}  (in place of Okta's address; team acme, any well-formed key)
 metrics          http://{telemetry}/metrics
 emulated issuer  {issuer}  (faults: {issuer}/_emulator/)
 configuration    {config}

@@ -69,11 +69,21 @@ async fn no_client_sees_an_expiry_a_revocation_or_a_new_key() {
     minted(EXPIRIES * 2 + 4).await;
     stop.store(true, Ordering::SeqCst);
     while let Some(ended) = clients.join_next().await {
-        let (habit, rounds) = ended.unwrap();
+        let Ok((habit, rounds)) = ended else { panic!("{}", history(&stand, &daemon).await) };
         assert!(rounds > 10, "{habit:?} came round only {rounds} times");
     }
     let refused = stand.issuer.requests().iter().filter(|seen| seen.status == Some(401)).count();
     assert!(refused > 0, "the revocation was not felt at all");
+}
+
+/// Tells what led to a failure: mints and refused calls in their order, reports, and the log.
+async fn history(stand: &Stand, daemon: &Daemon) -> String {
+    let seen = stand.issuer.requests();
+    let told = seen.iter().filter(|seen| seen.path.ends_with("token") || seen.status == Some(401));
+    let metrics = Visitor::connect(&daemon.place("telemetry")).await.get("/metrics").await;
+    let counts = metrics.text().lines().filter(|line| line.starts_with("bearerd_token_re"));
+    let (told, counts) = (told.collect::<Vec<_>>(), counts.collect::<Vec<_>>());
+    format!("{told:#?}\n{counts:#?}\n{}", daemon.log())
 }
 
 async fn until_mints(stand: &Stand, count: u64) {
