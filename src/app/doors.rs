@@ -260,11 +260,8 @@ impl Doors {
     }
 
     fn open_control(&mut self, settings: &ControlSettings) -> Result<(), AppError> {
-        // More users come in by the kernel's word only; the file lets anyone ask (section 3).
-        let mode = if settings.allow_uids.is_empty() { 0o600 } else { 0o666 };
-        let file = SocketFile { mode, ..private_socket() };
         let bind = Bind::Unix(settings.path.clone());
-        let taken = take("control", &bind, &file);
+        let taken = take("control", &bind, &settings.socket());
         let Some((taken, socket)) = forgive(taken, "control", settings.is_default)? else {
             return Ok(());
         };

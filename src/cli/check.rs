@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     config::{
-        Entry, Loaded,
-        model::{Credential, Okta, Tls},
+        Config, Entry, Loaded,
+        model::{Bind, Credential, Listener, Okta, SocketFile, Tls},
     },
     key::{self, KeyReading},
-    local::{access_token::AccessTokenFile, tls::Certificate},
+    local::{access_token::AccessTokenFile, bind::unix, tls::Certificate},
     okta::{
         client::IssuerClient,
         issuer::{Issuer, Outcome},
@@ -21,7 +21,7 @@ use crate::{
     process::{
         clock::{Clock, SystemClock},
         feed::Source,
-        trusted_dir::Trail,
+        trusted_dir::{Trail, TrustedDir},
     },
 };
 
@@ -38,10 +38,22 @@ pub(super) struct Args {
 }
 
 /// What has been found so far; each line has been said already.
-#[derive(Default)]
 struct Tally {
+    /// What is well is not worth a line.
+    quiet: bool,
     wrong: bool,
     unreachable: bool,
+}
+
+impl Tally {
+    fn ok(&self, text: &str) -> Result<(), Exit> {
+        if self.quiet { Ok(()) } else { mark(Tone::Good, "ok", text) }
+    }
+
+    fn wrong(&mut self, text: &str) -> Result<(), Exit> {
+        self.wrong = true;
+        mark(Tone::Bad, "wrong", text)
+    }
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
@@ -50,49 +62,83 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
         terminal::say(&effective(&loaded))?;
     }
     for warning in &loaded.warnings {
-        mark(Tone::Odd, "warning", &warning.to_string())?;
+        warn(warning)?;
     }
-    let mut tally = Tally::default();
-    for (name, listener) in &loaded.config.listeners {
-        if let Some(file) = &listener.guard.access_token_file {
-            check_access_token(name, file, &mut tally)?;
-        }
+    let mut tally = Tally { quiet: args.quiet, wrong: false, unreachable: false };
+    let config = &loaded.config;
+    for (name, listener) in &config.listeners {
+        check_listener(name, listener, &mut tally)?;
     }
-    for (name, credential) in &loaded.config.credentials {
+    check_places(config, &mut tally)?;
+    for (name, credential) in &config.credentials {
         let key = check_key(name, credential, &mut tally)?;
-        let client = check_client(&loaded.config.okta, credential, &mut tally)?;
+        let client = check_client(&config.okta, credential, &mut tally)?;
         if let (Some(key), Some(client), true) = (key, client, args.online) {
-            let outcome = client.mint(&key.key).await;
-            tally.unreachable |= outcome.result.is_err();
-            report_mint(name, credential, &outcome)?;
-        }
-    }
-    for (name, listener) in &loaded.config.listeners {
-        if let Some(files) = &listener.tls {
-            check_certificate(name, files, &mut tally)?;
+            report_mint(name, credential, &client.mint(&key.key).await, &mut tally)?;
         }
     }
     match tally {
-        Tally { wrong: true, .. } => Err(Exit::configuration("see what is marked as wrong")),
+        Tally { wrong: true, .. } => Err(Exit::configuration("mend what is marked as wrong above")),
         Tally { unreachable: true, .. } => Err(Exit::unreachable("no token could be minted")),
         Tally { .. } => mark(Tone::Good, "ok", "the configuration can be used"),
+    }
+}
+
+fn check_listener(name: &str, listener: &Listener, tally: &mut Tally) -> Result<(), Exit> {
+    for bind in &listener.bind {
+        check_socket(&format!("listeners.{name}"), bind, &listener.socket, tally)?;
+    }
+    if let Some(file) = &listener.guard.access_token_file {
+        check_access_token(name, file, tally)?;
+    }
+    listener.tls.as_ref().map_or(Ok(()), |files| check_certificate(name, files, tally))
+}
+
+/// Looks where a socket is to be, and changes nothing there.
+fn check_socket(what: &str, bind: &Bind, file: &SocketFile, tally: &mut Tally) -> Result<(), Exit> {
+    let Bind::Unix(path) = bind else { return Ok(()) };
+    match unix::look(path, file) {
+        Ok(()) => tally.ok(&format!("{what}: a socket can be at {}", path.display())),
+        Err(error) => tally.wrong(&format!("{what}: {error}")),
+    }
+}
+
+/// Looks at what belongs to the daemon as a whole.
+fn check_places(config: &Config, tally: &mut Tally) -> Result<(), Exit> {
+    // Without a default that cannot be used the daemon goes on.
+    if let Some(control) = config.control.as_ref().filter(|control| !control.is_default) {
+        check_socket("control", &Bind::Unix(control.path.clone()), &control.socket(), tally)?;
+    }
+    let needs_state = |listener: &Listener| {
+        listener.proxy.is_some() && listener.guard.access_token_file.is_none()
+    };
+    match &config.state_dir {
+        Some(dir) if config.listeners.values().any(needs_state) => {
+            let opened = TrustedDir::open(dir, &mut Trail::default());
+            opened.map_or_else(|error| warn(&format!("state.dir: {error}")), |_| Ok(()))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Reads the access token of a listener; one that is missing is made by the daemon, not here.
 fn check_access_token(listener: &str, file: &Path, tally: &mut Tally) -> Result<(), Exit> {
     let path = file.display();
-    let (tone, word, found) = match AccessTokenFile(file.to_owned()).read(&mut Trail::default()) {
-        Ok(_) => (Tone::Good, "ok", format!("access token {path} can be read")),
+    match AccessTokenFile(file.to_owned()).read(&mut Trail::default()) {
+        Ok(_) => tally.ok(&format!("listeners.{listener}: access token {path} can be read")),
         Err(error) if error.is_missing() => {
-            (Tone::Good, "ok", format!("access token {path} is made when the daemon starts"))
+            tally.ok(&format!("listeners.{listener}: access token {path} is made at the start"))
         }
-        Err(error) => {
-            tally.wrong = true;
-            (Tone::Bad, "wrong", error.to_string())
-        }
-    };
-    mark(tone, word, &format!("listeners.{listener}: {found}"))
+        Err(error) => tally.wrong(&format!("listeners.{listener}: {error}")),
+    }
+}
+
+fn check_certificate(listener: &str, files: &Tls, tally: &mut Tally) -> Result<(), Exit> {
+    match Certificate::load(files).map(|certificate| certificate.warning(SystemClock.wall())) {
+        Ok(None) => tally.ok(&format!("listeners.{listener}: the certificate can be shown")),
+        Ok(Some(warning)) => warn(&format!("listeners.{listener}: {warning}")),
+        Err(error) => tally.wrong(&format!("listeners.{listener}: {error}")),
+    }
 }
 
 fn check_key(
@@ -103,17 +149,12 @@ fn check_key(
     match key::file::read(&credential.key, credential.allow_group_readable_key) {
         Ok(reading) => {
             for warning in &reading.warnings {
-                mark(Tone::Odd, "warning", &format!("credentials.{name}: {warning}"))?;
+                warn(&format!("credentials.{name}: {warning}"))?;
             }
-            let id = reading.key.id();
-            mark(Tone::Good, "ok", &format!("credentials.{name}: key {id} can be read"))?;
+            tally.ok(&format!("credentials.{name}: key {} can be read", reading.key.id()))?;
             Ok(Some(reading))
         }
-        Err(error) => {
-            tally.wrong = true;
-            mark(Tone::Bad, "wrong", &format!("credentials.{name}: {error}"))?;
-            Ok(None)
-        }
+        Err(error) => tally.wrong(&format!("credentials.{name}: {error}")).map(|()| None),
     }
 }
 
@@ -124,37 +165,25 @@ fn check_client(
 ) -> Result<Option<IssuerClient>, Exit> {
     match IssuerClient::new(okta, credential, Arc::new(SystemClock)) {
         Ok(client) => Ok(Some(client)),
-        Err(error) => {
-            tally.wrong = true;
-            mark(Tone::Bad, "wrong", &error.to_string())?;
-            Ok(None)
-        }
+        Err(error) => tally.wrong(&error.to_string()).map(|()| None),
     }
 }
 
-fn check_certificate(name: &str, files: &Tls, tally: &mut Tally) -> Result<(), Exit> {
-    let say =
-        |tone, word, text: &dyn Display| mark(tone, word, &format!("listeners.{name}: {text}"));
-    match Certificate::load(files).map(|certificate| certificate.warning(SystemClock.wall())) {
-        Ok(None) => say(Tone::Good, "ok", &"the certificate can be shown"),
-        Ok(Some(warning)) => say(Tone::Odd, "warning", &warning),
-        Err(error) => {
-            tally.wrong = true;
-            say(Tone::Bad, "wrong", &error)
-        }
-    }
-}
-
-fn report_mint(name: &str, credential: &Credential, outcome: &Outcome) -> Result<(), Exit> {
+fn report_mint(
+    name: &str,
+    credential: &Credential,
+    outcome: &Outcome,
+    tally: &mut Tally,
+) -> Result<(), Exit> {
     match &outcome.result {
         Ok(grant) => {
             let (life, took) = (grant.lifetime.as_secs(), outcome.took.as_millis());
-            let text = format!("credentials.{name}: a token for {life} s was minted in {took} ms");
-            mark(Tone::Good, "ok", &text)
+            tally.ok(&format!("credentials.{name}: a token for {life} s was minted in {took} ms"))
         }
         Err(error) => {
-            let (reason, issuer) = (error.reason, &credential.base_url);
-            mark(Tone::Bad, "failed", &format!("credentials.{name}: {issuer}: {reason}"))
+            tally.unreachable = true;
+            let issuer = &credential.base_url;
+            mark(Tone::Bad, "failed", &format!("credentials.{name}: {issuer}: {error}"))
         }
     }
 }
@@ -169,6 +198,10 @@ fn effective(loaded: &Loaded) -> String {
         format!("{:width$} = {value}  {origin}", entry.key)
     };
     loaded.effective.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn warn(text: &impl Display) -> Result<(), Exit> {
+    mark(Tone::Odd, "warning", &text.to_string())
 }
 
 fn mark(tone: Tone, word: &str, text: &str) -> Result<(), Exit> {

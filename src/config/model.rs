@@ -208,6 +208,16 @@ pub struct Control {
     pub is_default: bool,
 }
 
+impl Control {
+    /// Tells what its socket is like: more users come in by the kernel's word only, behind a file
+    /// that lets anyone ask (section 3).
+    #[must_use]
+    pub const fn socket(&self) -> SocketFile {
+        let mode = if self.allow_uids.is_empty() { 0o600 } else { 0o666 };
+        SocketFile { mode, owner: None, group: None, allow_shared_directory: false }
+    }
+}
+
 /// Holds `[process]`: how the process guards itself and stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {

@@ -227,8 +227,8 @@ fn credential(member: &Member) -> Credential {
         candidate_key_id: state.candidate_key_id.clone(),
         key_trouble: state.key_trouble.clone(),
         last_error: state.failing.map(|failing| LastError {
-            reason: failing.reason.label().to_owned(),
-            problem: failing.reason.to_string(),
+            reason: failing.error.reason.label().to_owned(),
+            problem: failing.error.to_string(),
             at: failing.at.to_string(),
             times: failing.times,
         }),

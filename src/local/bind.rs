@@ -1,6 +1,6 @@
 //! Addresses taken: sockets that listen, and why one could not be had.
 
-mod unix;
+pub mod unix;
 
 use std::{
     net::SocketAddr,

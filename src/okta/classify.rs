@@ -1,6 +1,6 @@
 //! What an answer of `service_token` means: a table, free of I/O.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, StatusCode, header};
@@ -124,11 +124,20 @@ pub struct MintError {
     pub reason: Reason,
     /// The wait that the issuer asked for.
     pub retry_after: Option<Duration>,
+    /// What the network or TLS had to say, for people.
+    pub cause: Option<&'static str>,
 }
 
 impl From<Reason> for MintError {
     fn from(reason: Reason) -> Self {
-        Self { reason, retry_after: None }
+        Self { reason, retry_after: None, cause: None }
+    }
+}
+
+impl fmt::Display for MintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        self.cause.map_or(Ok(()), |cause| write!(f, ": {cause}"))
     }
 }
 
@@ -168,7 +177,7 @@ pub fn mint(answer: &Answer<'_>, team: &str) -> Result<Grant, MintError> {
         return granted(answer, team).map_err(MintError::from);
     }
     let asked = retry_time::retry_after(answer.headers, answer.issuer_time());
-    Err(MintError { reason: refused(answer), retry_after: asked })
+    Err(MintError { retry_after: asked, ..refused(answer).into() })
 }
 
 /// Tells whether the body of a 401 says that the token is not valid, so that a new one helps.

@@ -56,21 +56,20 @@ impl IssuerClient {
         })
     }
 
-    async fn ask(&self, request: Request) -> Result<(Response, Zeroizing<Vec<u8>>), Reason> {
+    async fn ask(&self, request: Request) -> Result<(Response, Zeroizing<Vec<u8>>), MintError> {
         let call = async {
-            let failed = |error| transport::reason(&error);
-            let mut response = self.http.execute(request).await.map_err(failed)?;
+            let mut response = self.http.execute(request).await.map_err(|error| failed(&error))?;
             let body = read_body(&mut response).await?;
             Ok((response, body))
         };
-        tokio::time::timeout(self.deadline, call).await.unwrap_or(Err(Reason::Timeout))
+        tokio::time::timeout(self.deadline, call).await.unwrap_or(Err(Reason::Timeout.into()))
     }
 
     async fn exchange(&self, key: &ApiKey) -> (Result<Grant, MintError>, Option<Observed>) {
         let (started, wall) = (self.clock.tick(), self.clock.wall());
         let (response, body) = match self.ask(mint_request(&self.service_token, key)).await {
             Ok(answer) => answer,
-            Err(reason) => return (Err(reason.into()), None),
+            Err(error) => return (Err(error), None),
         };
         let answer = Answer {
             status: response.status(),
@@ -138,12 +137,17 @@ pub fn bearer(token: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
+fn failed(error: &reqwest::Error) -> MintError {
+    let reason = transport::reason(error);
+    MintError { cause: transport::cause(error, reason), ..reason.into() }
+}
+
 /// Reads at most the cap; what was announced is not believed (fault 13).
-async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, Reason> {
+async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, MintError> {
     let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_BODY));
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport::reason(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         if body.len() + chunk.len() > LARGEST_BODY {
-            return Err(Reason::Malformed);
+            return Err(Reason::Malformed.into());
         }
         body.extend_from_slice(&chunk);
     }

@@ -15,7 +15,7 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect, retry,
 };
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -84,6 +84,45 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
         Reason::Malformed
     } else {
         Reason::Connect
+    }
+}
+
+/// Tells in words what the network or TLS had to say; nothing where the reason says it all.
+#[must_use]
+pub fn cause(error: &(dyn std::error::Error + 'static), reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::Connect => find::<io::Error>(error).and_then(|error| broken(error.kind())),
+        Reason::Tls => find::<rustls::Error>(error).and_then(distrusted),
+        _ => None,
+    }
+}
+
+const fn broken(kind: io::ErrorKind) -> Option<&'static str> {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::ConnectionRefused => Some("connection refused"),
+        Kind::ConnectionReset | Kind::BrokenPipe => Some("connection reset"),
+        Kind::NetworkUnreachable => Some("network unreachable"),
+        Kind::HostUnreachable => Some("host unreachable"),
+        Kind::UnexpectedEof => Some("connection closed"),
+        Kind::PermissionDenied => Some("not permitted: look for a firewall or sandbox"),
+        _ => None,
+    }
+}
+
+fn distrusted(error: &rustls::Error) -> Option<&'static str> {
+    use CertificateError as Flaw;
+    let rustls::Error::InvalidCertificate(flaw) = error else { return None };
+    match flaw {
+        Flaw::UnknownIssuer => Some("nobody we trust signed the certificate, see okta.ca_file"),
+        Flaw::Expired | Flaw::ExpiredContext { .. } => Some("the certificate has expired"),
+        Flaw::NotValidYet | Flaw::NotValidYetContext { .. } => {
+            Some("the certificate is not valid yet")
+        }
+        Flaw::NotValidForName | Flaw::NotValidForNameContext { .. } => {
+            Some("the certificate is for another name, see base_url")
+        }
+        _ => None,
     }
 }
 

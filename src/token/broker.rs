@@ -414,19 +414,19 @@ impl Desk {
     fn note_failure(&mut self, mint: Mint, error: MintError) -> Reason {
         let before = self.state.failing;
         let times = before.map_or(0, |failing| failing.times).saturating_add(1);
-        let is_news = before.is_none_or(|failing| failing.reason != error.reason);
+        let is_news = before.is_none_or(|failing| failing.error.reason != error.reason);
         let name = self.shared.name.as_str();
         let (trigger, reason) = (mint.trigger.label(), error.reason.label());
         let retry_after = error.retry_after.map(|wait| wait.as_secs());
         if is_news || times <= WARNED {
             tracing::warn!(credential = name, trigger, reason, times, retry_after,
-                problem = %error.reason, "a mint failed");
+                problem = %error, "a mint failed");
         } else {
             tracing::debug!(credential = name, trigger, reason, times, "a mint failed again");
         }
         let at = self.shared.clock.wall();
         let with_candidate = mint.key == Key::Candidate;
-        self.state.failing = Some(Failing { reason: error.reason, at, times, with_candidate });
+        self.state.failing = Some(Failing { error, at, times, with_candidate });
         error.reason
     }
 

@@ -1,7 +1,7 @@
 //! How a broker is getting on, for people and probes.
 
 use super::timing::{Tick, Wall};
-use crate::okta::classify::Reason;
+use crate::okta::classify::MintError;
 
 /// Tells what a broker is doing and what went wrong last; holds no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// Why the last one failed.
-    pub reason: Reason,
+    pub error: MintError,
     /// When.
     pub at: Wall,
     /// How many there have been in a row.
@@ -40,7 +40,7 @@ impl State {
     #[must_use]
     pub fn trouble(&self) -> String {
         match (&self.failing, &self.key_trouble) {
-            (Some(failing), _) => failing.reason.to_string(),
+            (Some(failing), _) => failing.error.to_string(),
             (None, Some(trouble)) => trouble.clone(),
             (None, None) => "no token has been minted yet".to_owned(),
         }

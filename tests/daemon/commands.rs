@@ -192,3 +192,32 @@ async fn dev_serves_a_token_that_the_printed_lines_fetch() {
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
     assert!(!std::path::Path::new(&socket).parent().unwrap().exists(), "its files are gone");
 }
+
+// What the start would refuse is found before it, and nothing is made by looking.
+#[tokio::test]
+async fn check_looks_where_sockets_are_to_be() {
+    let mut stand = Stand::new().await;
+    let (open, file) = (stand.home.path("open"), stand.home.path("file"));
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let quiet = command(&stand.home, &["check", "--quiet"]).await;
+    assert_eq!(quiet.code, Some(0), "{quiet:?}");
+    assert_eq!(quiet.out.lines().filter(|line| line.starts_with("ok: ")).count(), 1, "{quiet:?}");
+    let missing = stand.home.path("missing").join("deep").join("a.sock");
+    let rows = [
+        (open.join("a.sock"), "has mode 0777", 78),
+        (file, "regular file", 78),
+        (missing.clone(), "the configuration can be used", 0),
+    ];
+    for (path, words, code) in rows {
+        for key in ["listeners.apps.bind", "control.bind"] {
+            stand.home.set(key, format!("unix:{}", path.display()));
+            let ended = command(&stand.home, &["check", "--quiet"]).await;
+            assert_eq!(ended.code, Some(code), "{ended:?}");
+            assert!(ended.out.contains(words), "{words}: {ended:?}");
+            stand.home.set(key, format!("unix:{}", stand.home.path("other.sock").display()));
+        }
+    }
+    assert!(!missing.parent().unwrap().exists());
+}

@@ -41,7 +41,11 @@ async fn without_an_issuer_a_token_lives_to_its_end_and_comes_back_without_help(
     assert_eq!(daemon.get("telemetry", "/livez").await.status, 200);
     let ready = daemon.get("telemetry", "/readyz?verbose").await;
     assert_eq!(ready.status, 503);
-    assert!(ready.text().contains("[-] default: the issuer could not be connected to"));
+    assert!(
+        ready
+            .text()
+            .contains("[-] default: the issuer could not be connected to: connection refused")
+    );
     assert_eq!(daemon.get("apps", "/v1/ready").await.status, 503);
 
     let options = Options { bind: address, key_file: Some(key_file), ..Options::default() };

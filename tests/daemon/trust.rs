@@ -66,6 +66,15 @@ async fn a_bad_certificate_gets_no_byte_of_the_request() {
     for (name, issuer) in &issuers {
         assert_eq!(first_reason(&daemon, name).await, "tls", "{name}");
         assert!(issuer.connections() > 0 && issuer.bytes().is_empty(), "{name}");
+        let flaw = match *name {
+            "expired" => "has expired",
+            "notyet" => "not valid yet",
+            "wrongname" | "wrongaddress" | "wildcard" => "for another name",
+            _ => "nobody we trust signed",
+        };
+        let said = daemon.get("telemetry", "/readyz?verbose").await.text().to_owned();
+        let line = said.lines().find(|line| line.contains(name)).unwrap();
+        assert!(line.contains(flaw), "whoever reads it learns what to mend: {line}");
     }
 }
 

@@ -6,7 +6,11 @@ use http::{Response, StatusCode, header};
 use super::{call::Call, way::Way};
 use crate::{
     cli::{exit::Exit, span::span, text, token},
-    okta::{classify::Reason, retry_time, wire::LenientError},
+    okta::{
+        classify::{MintError, Reason},
+        retry_time,
+        wire::LenientError,
+    },
     token::timing::Wall,
 };
 
@@ -21,9 +25,9 @@ pub(super) fn lost(call: &Call, what: &str) -> Exit {
 }
 
 /// Says why there is no token to ask with.
-pub(super) fn unminted(credential: &str, reason: Reason) -> Exit {
-    let sentence = format!("credential {credential}: {reason}");
-    match reason {
+pub(super) fn unminted(credential: &str, error: MintError) -> Exit {
+    let sentence = format!("credential {credential}: {error}");
+    match error.reason {
         Reason::Unauthorized | Reason::NotFound | Reason::BadRequest | Reason::WrongTeam => {
             Exit::configuration(sentence)
         }

@@ -59,7 +59,7 @@ impl Road {
         let forwarder = Forwarder::new(okta, credential);
         let forwarder = forwarder.map_err(|error| Exit::configuration(error.to_string()))?;
         let grant = client.mint(key).await.result;
-        let grant = grant.map_err(|error| refused::unminted(name, error.reason))?;
+        let grant = grant.map_err(|error| refused::unminted(name, error))?;
         Ok(Self::Straight {
             forwarder: Box::new(forwarder),
             authorization: bearer(&grant.token).ok_or_else(|| Exit::failed("no token"))?,

@@ -64,6 +64,22 @@ pub fn bind_unix(path: &Path, file: &SocketFile) -> Result<BoundUnix, BindError>
     Ok(BoundUnix { guard, listener })
 }
 
+/// Looks whether a socket could be at `path`; makes nothing, and asks no running instance.
+///
+/// # Errors
+///
+/// As [`bind_unix`], as far as can be seen without changing anything.
+pub fn look(path: &Path, file: &SocketFile) -> Result<(), BindError> {
+    let (parent, _) = split(path)?;
+    if parent.is_dir() {
+        return Spot::open(path, file.allow_shared_directory)?.is_taken(file).map(drop);
+    }
+    // It will be made below what is there.
+    let above = parent.ancestors().find(|above| above.is_dir()).unwrap_or(parent);
+    TrustedDir::open_or_make(above, file.allow_shared_directory)?;
+    Ok(())
+}
+
 /// Removes the socket at its drop, if the path still names the one that was placed (fault 169).
 pub struct SocketGuard {
     /// Held open, so that no other file gets its inode.
@@ -100,8 +116,22 @@ impl Spot {
 
     /// Refuses whatever stands there and is not a stale socket of ours.
     fn check_free(&self, file: &SocketFile) -> Result<(), BindError> {
+        if !self.is_taken(file)? {
+            return Ok(());
+        }
+        match self.probe() {
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
+            // A full backlog is a listener too.
+            Ok(()) | Err(Errno::AGAIN) => Err(BindError::Running { path: self.path.clone() }),
+            Err(Errno::PROTOTYPE) => Err(self.foreign("a socket of another program")),
+            Err(errno) => Err(BindError::unix(&self.path, errno)),
+        }
+    }
+
+    /// Tells whether a socket of ours stands there already; refuses whatever else does.
+    fn is_taken(&self, file: &SocketFile) -> Result<bool, BindError> {
         let stat = match self.stat(&self.name) {
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(false),
             stat => stat.map_err(|errno| BindError::unix(&self.path, errno))?,
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -111,13 +141,7 @@ impl Spot {
         if stat.st_uid != our_uid() && Some(stat.st_uid) != file.owner {
             return Err(self.foreign(format!("a socket of uid {}", stat.st_uid)));
         }
-        match self.probe() {
-            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
-            // A full backlog is a listener too.
-            Ok(()) | Err(Errno::AGAIN) => Err(BindError::Running { path: self.path.clone() }),
-            Err(Errno::PROTOTYPE) => Err(self.foreign("a socket of another program")),
-            Err(errno) => Err(BindError::unix(&self.path, errno)),
-        }
+        Ok(true)
     }
 
     /// Connects without waiting.

@@ -67,7 +67,7 @@ impl TryFrom<String> for Answer {
             Some((what, wait)) => (what, Some(span(wait)?)),
             None => (what, None),
         };
-        let failed = |reason| Err(MintError { reason, retry_after });
+        let failed = |reason| Err(MintError { retry_after, ..Reason::into(reason) });
         let result = match what {
             "hangs" => failed(Reason::Timeout),
             "unreachable" => failed(Reason::Connect),

@@ -62,7 +62,7 @@ async fn a_refused_new_key_is_shown_and_the_file_is_read_again() {
     assert_eq!(state.key_id.as_deref(), Some(key('A').id()));
     assert_eq!(state.candidate_key_id.as_deref(), Some(key('B').id()));
     let failing = state.failing.expect("the trial has failed");
-    assert_eq!((failing.reason, failing.times), (Reason::Unauthorized, 1));
+    assert_eq!((failing.error.reason, failing.times), (Reason::Unauthorized, 1));
     assert_eq!(bench.keys.looks(), 1);
 
     bench.keys.put('A');
