@@ -36,9 +36,30 @@ const WORKERS: usize = 2;
 /// Threads for what blocks: name look-ups and key files.
 const BLOCKING: usize = 4;
 
+/// What every command has in common, below the long help and in the manual page.
+const MORE: &str = "\
+Exit codes:
+  0   done
+  1   failed, or not ready, or not known whether done
+  2   wrong usage
+  69  the daemon or the issuer cannot be reached, or there is no token
+  77  permission denied
+  78  the configuration, a key file or an access token is wrong
+
+Files:
+  /etc/bearerd/bearerd.toml  the configuration, unless --config names another
+  /run/bearerd/bearerd.sock  the listener of a daemon that runs as root without a configured one
+  /run/bearerd/control.sock  its control socket
+
+Environment:
+  BEARERD_SOCKET  unix socket of the listener that commands ask
+  BEARERD_…       any key of the configuration, as BEARERD_OKTA__BASE_URL
+  NO_COLOR        no colours";
+
 /// Turns an Okta Privileged Access API key into a local bearer token that is always fresh.
 #[derive(Debug, Parser)]
 #[command(name = "bearerd", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_long_help = MORE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
