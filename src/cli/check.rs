@@ -126,9 +126,9 @@ fn check_access_token(listener: &str, file: &Path, tally: &mut Tally) -> Result<
     let path = file.display();
     match AccessTokenFile(file.to_owned()).read(&mut Trail::default()) {
         Ok(_) => tally.ok(&format!("listeners.{listener}: access token {path} can be read")),
-        Err(error) if error.is_missing() => {
-            tally.ok(&format!("listeners.{listener}: access token {path} is made at the start"))
-        }
+        Err(error) if error.is_missing() => tally.ok(&format!(
+            "listeners.{listener}: access token {path} is made when the daemon starts"
+        )),
         Err(error) => tally.wrong(&format!("listeners.{listener}: {error}")),
     }
 }
