@@ -42,7 +42,8 @@ struct Tally {
     /// What is well is not worth a line.
     quiet: bool,
     wrong: bool,
-    unreachable: bool,
+    /// Why no token came, for the last credential that got none.
+    unminted: Option<Exit>,
 }
 
 impl Tally {
@@ -64,7 +65,7 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     for warning in &loaded.warnings {
         warn(warning)?;
     }
-    let mut tally = Tally { quiet: args.quiet, wrong: false, unreachable: false };
+    let mut tally = Tally { quiet: args.quiet, wrong: false, unminted: None };
     let config = &loaded.config;
     for (name, listener) in &config.listeners {
         check_listener(name, listener, &mut tally)?;
@@ -79,7 +80,7 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     }
     match tally {
         Tally { wrong: true, .. } => Err(Exit::configuration("mend what is marked as wrong above")),
-        Tally { unreachable: true, .. } => Err(Exit::unreachable("no token could be minted")),
+        Tally { unminted: Some(exit), .. } => Err(exit),
         Tally { .. } => mark(Tone::Good, "ok", "the configuration can be used"),
     }
 }
@@ -126,9 +127,9 @@ fn check_access_token(listener: &str, file: &Path, tally: &mut Tally) -> Result<
     let path = file.display();
     match AccessTokenFile(file.to_owned()).read(&mut Trail::default()) {
         Ok(_) => tally.ok(&format!("listeners.{listener}: access token {path} can be read")),
-        Err(error) if error.is_missing() => tally.ok(&format!(
-            "listeners.{listener}: access token {path} is made when the daemon starts"
-        )),
+        Err(error) if error.is_missing() && file.parent().is_some_and(Path::is_dir) => tally.ok(
+            &format!("listeners.{listener}: access token {path} is made when the daemon starts"),
+        ),
         Err(error) => tally.wrong(&format!("listeners.{listener}: {error}")),
     }
 }
@@ -181,7 +182,7 @@ fn report_mint(
             tally.ok(&format!("credentials.{name}: a token for {life} s was minted in {took} ms"))
         }
         Err(error) => {
-            tally.unreachable = true;
+            tally.unminted = Some(Exit::unminted("no token could be minted", error.reason));
             let issuer = &credential.base_url;
             mark(Tone::Bad, "failed", &format!("credentials.{name}: {issuer}: {error}"))
         }

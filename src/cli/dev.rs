@@ -5,6 +5,7 @@ mod authority;
 use std::{
     fmt::Display,
     io::Write,
+    net::{Ipv4Addr, TcpListener},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -50,7 +51,8 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
         ..Options::default()
     };
     let emulator = Emulator::start(options).await.map_err(|e| Exit::failed(e.to_string()))?;
-    let mut configuration = configuration(&home, &emulator.base_url(), &args.log_level);
+    let port = free_port().map_err(|_| Exit::failed("no port of 127.0.0.1 is free"))?;
+    let mut configuration = configuration(&home, &emulator.base_url(), &args.log_level, port);
     if args.tls {
         configuration.push_str(&certified(&home)?);
     }
@@ -62,6 +64,11 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let end = bound.serve(signals).await;
     emulator.stop().await;
     ended(end)
+}
+
+/// Finds a port that stands in the configuration, so that other commands read it there.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Makes certificates for the web listener; tells what configures them.
@@ -80,7 +87,7 @@ fn quoted(text: &dyn Display) -> String {
     serde_json::Value::String(text.to_string()).to_string()
 }
 
-fn configuration(home: &Home, issuer: &str, log_level: &str) -> String {
+fn configuration(home: &Home, issuer: &str, log_level: &str, port: u16) -> String {
     let unix = |name: &str| quoted(&format!("unix:{}", home.path(name).display()));
     let [issuer, level, state] = [quoted(&issuer), quoted(&log_level), quoted(&home.0.display())];
     let key = quoted(&home.path("key.json").display());
@@ -97,7 +104,7 @@ key_file = {key}
 bind = {socket}
 
 [listeners.web]
-bind = "tcp:127.0.0.1:0"
+bind = "tcp:127.0.0.1:{port}"
 serve = ["token", "proxy"]
 
 [telemetry]
@@ -145,7 +152,7 @@ The same daemon, with this program:
   {program} status --config {config}
   {program} refresh --config {config}
   {program} users list --config {config}
-  {program} exec --config {config} -- env
+  {program} exec --okta --config {config} -- env
 
 for Okta clients {scheme}://{web}  (in place of Okta's address; team acme, any well-formed key)
 metrics          http://{telemetry}/metrics

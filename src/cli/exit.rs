@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use super::terminal;
-use crate::{app::AppError, control::client::ClientError, local::bind::BindError};
+use crate::{
+    app::AppError, control::client::ClientError, local::bind::BindError, okta::classify::Reason,
+};
 
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
@@ -49,6 +51,17 @@ impl Exit {
     /// The configuration or a key file is wrong.
     pub(super) fn configuration(sentence: impl Into<String>) -> Self {
         Self { code: CONFIGURATION, sentence: sentence.into() }
+    }
+
+    /// There is no token, for this reason.
+    pub(super) fn unminted(sentence: impl Into<String>, reason: Reason) -> Self {
+        match reason {
+            Reason::Unauthorized | Reason::NotFound | Reason::BadRequest | Reason::WrongTeam => {
+                Self::configuration(sentence)
+            }
+            Reason::Forbidden => Self::denied(sentence),
+            _ => Self::unreachable(sentence),
+        }
     }
 
     /// Somebody else's code, who has said why.

@@ -126,7 +126,10 @@ pub(super) fn read_access_token(path: &Path) -> Result<Secret, Exit> {
         ErrorKind::PermissionDenied => {
             Exit::denied(format!("you may not read {path}: its mode and group say who may"))
         }
-        kind => Exit::configuration(format!("access token: {path} cannot be read: {kind}")),
+        ErrorKind::NotFound => {
+            Exit::configuration(format!("access token: {path} does not exist: correct the path"))
+        }
+        _ => Exit::configuration(format!("access token: {path} cannot be read: correct the path")),
     })?;
     let token = without_line_end(&bytes);
     access_token::check(token)

@@ -15,6 +15,7 @@ use crate::token::format::Format;
 
 /// Longer than a daemon lets anybody wait.
 const PATIENCE: Duration = Duration::from_secs(15);
+const STRANGE: &str = "what was answered is no token: somebody else listens there";
 /// Time that a daemon is asked to wait for another token.
 const WATCH: Duration = Duration::from_secs(60);
 
@@ -61,7 +62,16 @@ pub(super) async fn fetch(
     let request = Request::get(wish.path(format)).body(Bytes::new());
     let request = request.map_err(|_| Exit::usage("--credential names no credential"))?;
     let answer = door.ask(request, PATIENCE).await?;
-    if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(&answer)) }
+    if answer.status() != StatusCode::OK {
+        return Err(refused(&answer));
+    }
+    if is_printable(answer.body()) { Ok(answer) } else { Err(Exit::failed(STRANGE)) }
+}
+
+/// What a token never holds could move a cursor, or add a header or a variable of its own.
+fn is_printable(body: &[u8]) -> bool {
+    let line = body.strip_suffix(b"\n").unwrap_or(body);
+    line.iter().all(|byte| (b' '..=b'~').contains(byte))
 }
 
 /// Waits a while for another token than the one with this tag; gives its tag, if one has come.
@@ -111,5 +121,21 @@ pub(super) fn refused(answer: &Response<Bytes>) -> Exit {
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Exit::denied(sentence),
         StatusCode::SERVICE_UNAVAILABLE => Exit::unreachable(sentence),
         _ => Exit::failed(sentence),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // fault 159
+    #[test]
+    fn what_a_stranger_sends_for_a_token_is_not_printed() {
+        for good in [&b"eyJ.x.y"[..], b"Authorization: Bearer eyJ\n", b"{\"a\": 1}"] {
+            assert!(is_printable(good));
+        }
+        for bad in [&b"a\nb\n"[..], b"a\x1b[31m", b"a\0", b"a\r\n", "\u{9b}".as_bytes()] {
+            assert!(!is_printable(bad), "{bad:?}");
+        }
     }
 }

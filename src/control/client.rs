@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -59,9 +59,12 @@ pub enum ClientError {
     /// Something else listens there.
     #[error("what listens at {0} does not answer as bearerd does")]
     Stranger(Address),
-    /// The answer began and did not end, or is too large.
+    /// The answer began and did not end.
     #[error("bearerd at {0} broke off its answer")]
     BrokenOff(Address),
+    /// The answer is larger than any of ours.
+    #[error("the answer of {0} is larger than 4 MiB: ask for less of it")]
+    TooLarge(Address),
     /// Its certificate is not good, or not for this name.
     #[error(
         "the certificate of {0} is not trusted: name its authority by --ca-file, \
@@ -96,7 +99,8 @@ fn unreachable(address: &Address, kind: io::ErrorKind) -> String {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             format!("no bearerd listens at {address}: is the daemon running ('bearerd run')?")
         }
-        other => format!("{address} cannot be connected to: {other}"),
+        io::ErrorKind::TimedOut => format!("{address} does not take the connection in time"),
+        _ => format!("{address} cannot be connected to: look at its name and the network"),
     }
 }
 
@@ -148,6 +152,7 @@ pub async fn send(
         .map_err(|broken| match broken {
             Broken::NoHttp => ClientError::Stranger(address.clone()),
             Broken::Off => ClientError::BrokenOff(address.clone()),
+            Broken::TooLarge => ClientError::TooLarge(address.clone()),
         })
     };
     let answer = timeout(patience, exchange).await;
@@ -170,6 +175,7 @@ fn refused(address: &Address, error: &io::Error) -> ClientError {
 enum Broken {
     NoHttp,
     Off,
+    TooLarge,
 }
 
 async fn converse<S>(
@@ -189,7 +195,11 @@ where
     let exchange = async {
         let answer = sender.send_request(request).await.map_err(|_| Broken::NoHttp)?;
         let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|_| Broken::Off)?;
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => Broken::TooLarge,
+            None => Broken::Off,
+        })?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
     // The connection does the work of the exchange; it may end first with the last byte.

@@ -4,6 +4,7 @@ pub mod classify;
 pub mod client;
 pub mod forwarder;
 pub mod issuer;
+pub mod mask;
 pub mod retry_time;
 pub mod timestamp;
 pub mod transport;

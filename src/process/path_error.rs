@@ -30,7 +30,11 @@ pub enum PathError {
         path: PathBuf,
     },
     /// Somebody else owns it.
-    #[error("{path} belongs to uid {owner}, not to root or uid {uid}: run chown -h {uid} '{path}'")]
+    #[error(
+        "{path} belongs to uid {owner}, not to {}: remove it if you did not put it there, else run \
+             chown -h {uid} '{path}'",
+        trusted(*.uid)
+    )]
     Owner {
         /// What somebody else owns.
         path: PathBuf,
@@ -130,6 +134,11 @@ pub const fn permissions(stat: &Stat) -> u32 {
 #[must_use]
 pub const fn others_may_write(stat: &Stat) -> bool {
     stat.st_mode & 0o002 != 0
+}
+
+/// Names those whom we trust.
+fn trusted(uid: u32) -> String {
+    if uid == 0 { "root".to_owned() } else { format!("root or uid {uid}") }
 }
 
 #[cfg(test)]

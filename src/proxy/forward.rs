@@ -15,7 +15,6 @@ use super::{
     Answered, Download, Upstream,
     body::{self, BodyError, Held, ReplayMemory},
     headers,
-    mask::{self, Masked},
     pace::{Pace, Stalled},
     path::Path,
     refusal::Refusal,
@@ -26,6 +25,7 @@ use crate::{
         classify,
         client::bearer,
         forwarder::{Broken, ForwardError, Streamed},
+        mask::{self, Masked},
         retry_time,
     },
     process::clock::Clock,
@@ -193,9 +193,11 @@ impl Call<'_> {
         let answer = pace.keep(self.upstream.forwarder.send(call)).await??;
         let allowance = retry_time::allowance(answer.headers());
         allowance.into_iter().for_each(|told| self.upstream.handle.note_allowance(told));
-        // A switch to another protocol was not asked for, and there are no other statuses.
+        // A switch to another protocol was not asked for, and there are no other statuses; nor was
+        // compression, which nobody could look through (fault 31).
         let is_final = (200..600).contains(&answer.status().as_u16());
-        is_final.then_some(answer).ok_or(Refusal::Garbled)
+        let is_plain = headers::is_plain(answer.headers());
+        (is_final && is_plain).then_some(answer).ok_or(Refusal::Garbled)
     }
 
     /// Looks into a 401: its answer for the client, and a newer token if one helps.

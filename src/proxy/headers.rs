@@ -19,7 +19,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// What a client may not tell the issuer (section 5): who it is, where it comes from, what it
 /// really wants.
-const DROPPED_REQUEST: [HeaderName; 12] = [
+const DROPPED_REQUEST: [HeaderName; 19] = [
     header::AUTHORIZATION,
     header::HOST,
     header::COOKIE,
@@ -27,10 +27,18 @@ const DROPPED_REQUEST: [HeaderName; 12] = [
     header::VIA,
     header::ACCEPT_ENCODING,
     header::EXPECT,
+    // In pieces an answer could give the token away that is masked as a whole.
+    header::RANGE,
+    header::IF_RANGE,
+    HeaderName::from_static("cookie2"),
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("x-bearerd"),
+    HeaderName::from_static("x-host"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method"),
     HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-override-url"),
     HeaderName::from_static("x-real-ip"),
 ];
 const DROPPED_REQUEST_PREFIXES: [&str; 5] =
@@ -81,6 +89,13 @@ pub fn for_client(issuer: &HeaderMap, origin: &str, own: &str, now: Wall) -> Hea
         insert(&mut headers, header::LOCATION, &location);
     }
     headers
+}
+
+/// Tells whether the body of an answer is what it seems to be, not compressed.
+#[must_use]
+pub fn is_plain(issuer: &HeaderMap) -> bool {
+    let codings = issuer.get_all(header::CONTENT_ENCODING).iter();
+    codings.into_iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
@@ -153,6 +168,12 @@ mod tests {
             ("content-length", "3"),
             ("if-none-match", "\"x\""),
             ("range", "bytes=0-1"),
+            ("if-range", "\"x\""),
+            ("cookie2", "$Version=1"),
+            ("http2-settings", "x"),
+            ("x-host", "x"),
+            ("x-method", "DELETE"),
+            ("x-override-url", "/x"),
             ("user-agent", "sdk/1"),
             ("authorization", "Bearer local"),
             ("host", "localhost"),
@@ -178,7 +199,7 @@ mod tests {
             ("x_http_method_override", "DELETE"),
             ("x-bearerd", "1"),
         ]);
-        let expected = ["accept", "content-type", "if-none-match", "range", "user-agent"];
+        let expected = ["accept", "content-type", "if-none-match", "user-agent"];
         assert_eq!(names(&for_issuer(&client)), expected);
     }
 

@@ -8,7 +8,6 @@ mod forward;
 pub mod headers;
 pub mod link;
 pub mod local_token;
-mod mask;
 mod mint;
 pub mod operators;
 mod pace;

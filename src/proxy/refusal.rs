@@ -126,7 +126,9 @@ impl Refusal {
             Self::Closed => {
                 "the issuer closed the connection before it answered: the call may be done or not"
             }
-            Self::Garbled => "what the issuer sent is no HTTP answer: the call may be done or not",
+            Self::Garbled => {
+                "what the issuer sent is no plain HTTP answer: the call may be done or not"
+            }
             Self::Late => "the issuer did not answer in time: the call may be done or not",
             Self::Unreadable => {
                 "the issuer refused bearerd's token in an answer that cannot be read"

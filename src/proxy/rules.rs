@@ -141,8 +141,10 @@ fn is_guarded(segment: &str) -> bool {
 
 /// Tells whether some server may take a segment for a name.
 pub(super) fn could_mean(segment: &str, name: &str) -> bool {
-    let mut words = segment.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
-    words.any(|word| word.eq_ignore_ascii_case(name))
+    // Some letters fold to ASCII ones: the Kelvin sign, the long s.
+    let folded = segment.to_uppercase().to_lowercase();
+    let mut words = folded.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    words.any(|word| word == name)
 }
 
 #[cfg(test)]
@@ -175,6 +177,9 @@ mod tests {
             "/service_users/robot/keys;x=1",
             "/service_users/robot/keys.json",
             "/service_token;x",
+            "/service_users/robot/%E2%84%AAeys",
+            "/service_users/robot/key%C5%BF",
+            "/%C5%BFervice_to%E2%84%AAen",
         ] {
             assert!(!allows(&rules, "GET", below), "{below}");
         }

@@ -188,9 +188,14 @@ async fn a_file_that_cannot_be_made_is_told() {
     let ended = run(stand.home.command(&["run"])).await;
     assert_told(&ended, nowhere.parent().unwrap(), "does not exist");
     let check = run(stand.home.command(&["check"])).await;
+    assert_eq!(check.code, Some(78), "{check:?}");
+    assert!(check.out.contains("does not exist"), "{check:?}");
+    let there = stand.home.path("access-token");
+    stand.home.set("listeners.apps.access_token_file", there.to_str().unwrap());
+    let check = run(stand.home.command(&["check"])).await;
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(check.out.contains("is made when the daemon starts"), "{check:?}");
-    assert!(!stand.home.path("access-token").exists(), "check makes nothing");
+    assert!(!there.exists(), "check makes nothing");
     assert!(!check.out.contains("every local user"), "{check:?}");
 }
 
@@ -321,7 +326,7 @@ async fn commands_find_it_or_say_how_to_name_it() {
         (None, 77, "--access-token-file"),
         (Some(&other), 77, "does not take"),
         (Some(&short), 78, "fewer than 32"),
-        (Some(&nothing), 78, "cannot be read"),
+        (Some(&nothing), 78, "does not exist"),
     ];
     for (path, code, words) in rows {
         let arguments = path.map(|path| ["--access-token-file", path.to_str().unwrap()]);

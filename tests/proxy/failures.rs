@@ -41,6 +41,18 @@ async fn an_answer_that_quotes_the_call_has_the_token_blotted_out() {
     }
 }
 
+// fault 31: nobody could look through it, and nobody has asked for it
+#[tokio::test]
+async fn a_compressed_answer_is_refused_and_pieces_are_not_asked_for() {
+    let issuer = Recorder::answering(|_| answer("200 OK\r\nContent-Encoding: gzip", "{}")).await;
+    let (_home, daemon) = issuer.daemon().await;
+    let app = daemon.app().await;
+    let pieces = [("Range", "bytes=0-40"), ("If-Range", "\"x\"")];
+    let reply = app.call_with("GET", "/x", &pieces, b"").await;
+    assert_eq!(reply.error(), (502, "service_offline".into()));
+    assert!(!issuer.take()[0].head.contains("ange:"));
+}
+
 /// Makes an issuer that takes the first call of some path, and leaves without a word.
 async fn leaving_once() -> Recorder {
     Recorder::conversing(|mut talk, head| async move {

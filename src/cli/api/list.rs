@@ -1,7 +1,5 @@
 //! Lists: all pages, each shown before the next is asked for.
 
-use std::num::NonZeroU64;
-
 use http::{Response, header};
 
 use super::{
@@ -31,8 +29,8 @@ pub(in crate::cli) struct ListArgs {
     #[arg(long)]
     descending: bool,
     /// Stop after so many objects, and ask for no further page
-    #[arg(long, value_name = "N")]
-    limit: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Print JSON, one object to a line, as the pages come
     #[arg(long)]
     json: bool,
@@ -59,7 +57,7 @@ pub(in crate::cli) async fn show<T: Row>(
     args: &ListArgs,
 ) -> Result<(), Exit> {
     let mut output = Output::new::<T>(args.json);
-    let mut left = args.limit.map_or(u64::MAX, NonZeroU64::get);
+    let mut left = args.limit.unwrap_or(u64::MAX);
     let mut walk = Walk::new(call, way.origin(), &way.team_name, args.prev);
     let mut next = Some(call.target(&way.team_name));
     while let Some(target) = next {

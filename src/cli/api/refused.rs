@@ -6,11 +6,7 @@ use http::{Response, StatusCode, header};
 use super::{call::Call, way::Way};
 use crate::{
     cli::{exit::Exit, span::span, text, token},
-    okta::{
-        classify::{MintError, Reason},
-        retry_time,
-        wire::LenientError,
-    },
+    okta::{classify::MintError, retry_time, wire::LenientError},
     token::timing::Wall,
 };
 
@@ -26,14 +22,7 @@ pub(super) fn lost(call: &Call, what: &str) -> Exit {
 
 /// Says why there is no token to ask with.
 pub(super) fn unminted(credential: &str, error: MintError) -> Exit {
-    let sentence = format!("credential {credential}: {error}");
-    match error.reason {
-        Reason::Unauthorized | Reason::NotFound | Reason::BadRequest | Reason::WrongTeam => {
-            Exit::configuration(sentence)
-        }
-        Reason::Forbidden => Exit::denied(sentence),
-        _ => Exit::unreachable(sentence),
-    }
+    Exit::unminted(format!("credential {credential}: {error}"), error.reason)
 }
 
 /// Lets an answer pass that is one.

@@ -21,9 +21,9 @@ use crate::{
         client::{IssuerClient, bearer},
         forwarder::{ForwardError, Forwarder},
         issuer::Issuer,
-        transport,
+        mask, transport,
     },
-    process::clock::SystemClock,
+    process::{clock::SystemClock, secret::Secret},
 };
 
 /// Longest wait for a daemon that waits for the issuer.
@@ -36,7 +36,7 @@ pub(super) enum Road {
     /// The daemon puts the token in.
     Daemon { address: Address, origin: String, credential: HeaderValue },
     /// Our own token, minted for this command alone.
-    Straight { forwarder: Box<Forwarder>, authorization: HeaderValue, deadline: Duration },
+    Straight { forwarder: Box<Forwarder>, token: Secret, deadline: Duration },
 }
 
 impl Road {
@@ -62,7 +62,7 @@ impl Road {
         let grant = grant.map_err(|error| refused::unminted(name, error))?;
         Ok(Self::Straight {
             forwarder: Box::new(forwarder),
-            authorization: bearer(&grant.token).ok_or_else(|| Exit::failed("no token"))?,
+            token: grant.token,
             deadline: transport::deadline(okta),
         })
     }
@@ -82,15 +82,19 @@ impl Road {
                 let request = request(call, target, (CREDENTIAL, credential))?;
                 Ok(client::send(address, request, PATIENCE).await?)
             }
-            Self::Straight { forwarder, authorization, deadline } => {
-                let request = request(call, target, (header::AUTHORIZATION, authorization))?;
+            Self::Straight { forwarder, token, deadline } => {
+                let bearer = bearer(token).ok_or_else(|| Silence::unsent(NO_BEARER))?;
+                let request = request(call, target, (header::AUTHORIZATION, &bearer))?;
                 let answer = timeout(*deadline, exchange(forwarder, request)).await;
-                answer.unwrap_or_else(|_| Err(Silence::perhaps_sent(LATE)))
+                let answer = answer.unwrap_or_else(|_| Err(Silence::perhaps_sent(LATE)))?;
+                // As the daemon does: nobody is to read it off a screen.
+                Ok(answer.map(|body| mask::whole(body, token.expose())))
             }
         }
     }
 }
 
+const NO_BEARER: &str = "the issuer's token cannot be sent back to it";
 const LATE: &str = "the issuer did not answer in time";
 const BROKEN: &str = "the issuer broke off its answer";
 const NO_ADDRESS: &str = "no request can carry this address: it is too long, or is none";

@@ -18,7 +18,8 @@ use memchr::{memchr_iter, memmem};
 const SHORTEST: usize = 16;
 
 /// Takes out the headers that hold the token.
-pub(super) fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
+#[must_use]
+pub fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
     let quotes = |value: &[u8]| token.len() >= SHORTEST && memmem::find(value, token).is_some();
     if !headers.values().any(|value| quotes(value.as_bytes())) {
         return Cow::Borrowed(headers);
@@ -27,8 +28,16 @@ pub(super) fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, Heade
     Cow::Owned(clean.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
+/// Masks the token in a whole body.
+#[must_use]
+pub fn whole(body: Bytes, token: &[u8]) -> Bytes {
+    let mut mask = Mask { token: Bytes::copy_from_slice(token), held: Bytes::new() };
+    let masked = mask.pass(body);
+    joined(&masked, mask.rest().unwrap_or_default())
+}
+
 /// A body in which the token is masked.
-pub(super) struct Masked<B> {
+pub struct Masked<B> {
     body: B,
     /// Nothing follows but what was held back.
     has_ended: bool,
@@ -37,7 +46,8 @@ pub(super) struct Masked<B> {
 
 impl<B> Masked<B> {
     /// Masks a token in a body.
-    pub(super) fn new(body: B, token: Bytes) -> Self {
+    #[must_use]
+    pub fn new(body: B, token: Bytes) -> Self {
         Self { body, has_ended: false, mask: Mask { token, held: Bytes::new() } }
     }
 }
@@ -197,6 +207,13 @@ mod tests {
         let whole = (&mut body).collect().await.unwrap().to_bytes();
         assert_eq!(whole, "a eyJhbGci");
         assert!(body.mask.held.is_empty());
+    }
+
+    #[test]
+    fn a_whole_body_is_masked_at_once() {
+        let token = std::str::from_utf8(TOKEN).unwrap();
+        let body = Bytes::from(format!("a {token} and eyJ"));
+        assert_eq!(whole(body, TOKEN), format!("a {STARS} and eyJ"));
     }
 
     #[test]
