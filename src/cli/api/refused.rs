@@ -1,5 +1,7 @@
 //! What an answer that is no answer means, in one line: what came, why, what to do.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 
@@ -9,6 +11,9 @@ use crate::{
     okta::{classify::MintError, retry_time, wire::LenientError},
     token::timing::Wall,
 };
+
+/// A budget is of an hour: what is longer is a mistake.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Says that nobody knows whether a call was carried out, and how to find out.
 pub(super) fn unknown(what: &str, look: &str) -> Exit {
@@ -86,7 +91,8 @@ fn denied(kind: &str, call: &Call, way: &Way) -> String {
 fn refused(said: &str, answer: &Response<Bytes>, way: &Way, now: Wall) -> Exit {
     match answer.status().as_u16() {
         404 => Exit::failed(format!(
-            "{said}: team {} has no such service user or key, see 'bearerd users list'",
+            "{said}: team {} has no such service user or key, see 'bearerd users list' and \
+             'bearerd keys list USER'",
             way.team_name
         )),
         409 => Exit::failed(format!(
@@ -94,7 +100,7 @@ fn refused(said: &str, answer: &Response<Bytes>, way: &Way, now: Wall) -> Exit {
              'bearerd users list --status deleted'"
         )),
         429 => {
-            let wait = retry_time::retry_after(answer.headers(), now);
+            let wait = retry_time::retry_after(answer.headers(), now).filter(|wait| *wait < DAY);
             let wait = wait.map(|wait| format!(" in {}", span(wait.as_secs().max(1))));
             let wait = wait.unwrap_or_else(|| " later".to_owned());
             Exit::unreachable(format!("{said}: the hourly budget is spent, come again{wait}"))
