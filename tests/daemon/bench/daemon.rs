@@ -47,6 +47,12 @@ pub(crate) async fn run(mut command: Command) -> Ended {
     let (out, err) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
     let mut daemon = Daemon { child, log: err };
     let code = daemon.exit().await.code();
+    // Whoever reads a pipe holds what it has read until the pipe's end.
+    let late = Instant::now() + PATIENCE;
+    while Arc::strong_count(&out) + Arc::strong_count(&daemon.log) > 2 {
+        assert!(Instant::now() < late, "somebody else holds its output");
+        sleep(Duration::from_millis(5)).await;
+    }
     let out = out.lock().unwrap().clone();
     Ended { code, out, err: daemon.log() }
 }
