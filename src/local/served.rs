@@ -21,6 +21,7 @@ pub(super) struct Served {
     /// The listener's credentials, its default first; never empty.
     credentials: Vec<Handle>,
     pub(super) serves_token: bool,
+    pub(super) serves_auth: bool,
     pub(super) proxy: Option<Proxy>,
     access_token: Option<Arc<LocalToken>>,
     pub(super) first_token_wait: Duration,
@@ -49,6 +50,7 @@ impl Served {
         Self {
             credentials: members.into_iter().map(|member| member.handle).collect(),
             serves_token: listener.serves_token,
+            serves_auth: listener.serves_auth,
             proxy,
             access_token,
             first_token_wait: listener.first_token_wait,
@@ -59,6 +61,11 @@ impl Served {
     /// Tells what requests show that are not about Okta's paths.
     pub(super) fn proof(&self) -> Proof {
         self.access_token.as_ref().map_or(Proof::Header, |it| Proof::AccessToken(it.current()))
+    }
+
+    /// Tells what a question of a reverse proxy shows.
+    pub(super) fn visitor_proof(&self) -> Proof {
+        Proof::Visitor(self.access_token.as_ref().map(|it| it.current()))
     }
 
     /// Finds the credential that a request names, or the listener's default.
