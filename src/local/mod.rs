@@ -16,3 +16,4 @@ pub mod server;
 pub mod telemetry;
 pub mod tls;
 mod token;
+pub mod watch;

@@ -16,7 +16,7 @@ use super::{
     ready,
     served::Served,
     server::{App, forwarded},
-    token,
+    token, watch,
 };
 use crate::{
     config::model::Listener,
@@ -30,6 +30,8 @@ use crate::{
 pub enum Endpoint {
     /// `GET /v1/token`
     Token,
+    /// `GET /v1/token/watch`
+    Watch,
     /// `POST /v1/token/rejected`
     Rejected,
     /// `/v1/auth`, `/v1/auth/**`
@@ -43,8 +45,15 @@ pub enum Endpoint {
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] =
-        &[Self::Token, Self::Rejected, Self::Auth, Self::Ready, Self::Proxy, Self::Other];
+    const ALL: &'static [Self] = &[
+        Self::Token,
+        Self::Watch,
+        Self::Rejected,
+        Self::Auth,
+        Self::Ready,
+        Self::Proxy,
+        Self::Other,
+    ];
 
     fn index(self) -> usize {
         self as usize
@@ -53,6 +62,7 @@ impl EndpointLabel for Endpoint {
     fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Watch => "watch",
             Self::Rejected => "rejected",
             Self::Auth => "auth",
             Self::Ready => "ready",
@@ -90,7 +100,7 @@ impl LocalApi {
     /// Serves what a new configuration says.
     pub fn configure(&self, listener: &Listener, local: Option<Arc<LocalToken>>) {
         let served = Served::new(listener, local, &self.everybody, &self.clock);
-        self.served.store(Arc::new(served));
+        self.served.store(Arc::new(served.after(&self.served.load())));
     }
 }
 
@@ -101,6 +111,7 @@ impl App for LocalApi {
         let served = self.served.load();
         match request.uri.path() {
             "/v1/token" if served.serves_token => Endpoint::Token,
+            "/v1/token/watch" if served.serves_token => Endpoint::Watch,
             "/v1/token/rejected" if served.serves_token => Endpoint::Rejected,
             "/v1/ready" => Endpoint::Ready,
             path if auth::is_at(path) && served.serves_auth => Endpoint::Auth,
@@ -145,7 +156,7 @@ impl Endpoint {
     /// Tells what it takes; `None` is any method, or its own affair.
     const fn methods(self) -> Option<&'static str> {
         match self {
-            Self::Token | Self::Ready => Some(READS),
+            Self::Token | Self::Watch | Self::Ready => Some(READS),
             Self::Rejected => Some("POST"),
             Self::Auth | Self::Proxy | Self::Other => None,
         }
@@ -161,6 +172,7 @@ impl LocalApi {
         let served = self.served.load_full();
         match endpoint {
             Endpoint::Token => token::current(&served, &request, &self.closing).await,
+            Endpoint::Watch => watch::open(&served, &request).await,
             Endpoint::Rejected => token::rejected(&served, request).await,
             Endpoint::Auth => auth::answer(&served, !request.body().is_end_stream()).await,
             Endpoint::Ready => Ok(ready::answer_ready(&self.everybody)),
