@@ -24,7 +24,6 @@ enum When {
 const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
-    ("listeners.*.serve", When::Begins("auth")),
     ("listeners.*.allow_uids", When::ChangedOnTcp),
     ("listeners.*.allow_gids", When::ChangedOnTcp),
     ("listeners.*.max_connections_per_uid", When::Changed),

@@ -99,6 +99,8 @@ pub struct Listener {
     pub first_token_wait: Duration,
     /// Whether `/v1/token` and its neighbours are served.
     pub serves_token: bool,
+    /// Whether `/v1/auth` is served, to reverse proxies.
+    pub serves_auth: bool,
     /// How calls on Okta's own paths are forwarded; `None` if they are not served.
     pub proxy: Option<Proxy>,
 }

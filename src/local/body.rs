@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::paced::{LastingWork, Work};
+use super::{
+    paced::{LastingWork, Work},
+    watch::Watch,
+};
 use crate::{okta::forwarder::Broken, proxy::Download};
 
 /// Holds what is sent.
@@ -17,6 +20,8 @@ pub enum Body {
     Ready(Bytes),
     /// What streams from an issuer, and the work that lasts as long as it does.
     Streamed(Download, Option<LastingWork>),
+    /// What a watch writes, once it has been taken away; no byte comes from here.
+    Watched(Option<Box<Watch>>),
 }
 
 impl Body {
@@ -24,8 +29,16 @@ impl Body {
     #[must_use]
     pub fn during(self, work: Work<'_>) -> Self {
         match self {
-            Self::Ready(bytes) => Self::Ready(bytes),
             Self::Streamed(body, _) => Self::Streamed(body, Some(work.lasting())),
+            quick => quick,
+        }
+    }
+
+    /// Takes the watch that is to write the rest, if there is one.
+    pub fn take_watch(&mut self) -> Option<Box<Watch>> {
+        match self {
+            Self::Watched(watch) => watch.take(),
+            Self::Ready(_) | Self::Streamed(..) => None,
         }
     }
 }
@@ -33,6 +46,12 @@ impl Body {
 impl From<Download> for Body {
     fn from(body: Download) -> Self {
         Self::Streamed(body, None)
+    }
+}
+
+impl From<Watch> for Body {
+    fn from(watch: Watch) -> Self {
+        Self::Watched(Some(Box::new(watch)))
     }
 }
 
@@ -54,6 +73,8 @@ impl http_body::Body for Body {
             Self::Ready(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Ready(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Streamed(body, _) => Pin::new(body).poll_frame(cx),
+            // The connection goes on elsewhere, which wakes it.
+            Self::Watched(_) => Poll::Pending,
         }
     }
 
@@ -61,6 +82,7 @@ impl http_body::Body for Body {
         match self {
             Self::Ready(bytes) => bytes.is_empty(),
             Self::Streamed(body, _) => body.is_end_stream(),
+            Self::Watched(_) => false,
         }
     }
 
@@ -68,6 +90,7 @@ impl http_body::Body for Body {
         match self {
             Self::Ready(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Streamed(body, _) => body.size_hint(),
+            Self::Watched(_) => SizeHint::default(),
         }
     }
 }

@@ -98,6 +98,9 @@ pub enum Proof {
     AccessToken(Arc<Secret>),
     /// The local token, which is looked at where the request is answered.
     LocalToken,
+    /// What this listener's access token holds, if it has one, and nothing that tells of the sender:
+    /// a reverse proxy asks with the headers of its own visitor.
+    Visitor(Option<Arc<Secret>>),
     /// The kernel's word that it is root or this user, whoever else may connect.
     Owner(u32),
 }
@@ -113,8 +116,10 @@ const REQUIRED: HeaderName = HeaderName::from_static("x-bearerd");
 pub fn check(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
     check_peer(guard, peer)?;
     check_owner(proof, peer)?;
-    check_host(guard, peer, request)?;
-    check_headers(&request.headers)?;
+    check_host(guard, peer, proof, request)?;
+    if !matches!(proof, Proof::Visitor(_)) {
+        check_headers(&request.headers)?;
+    }
     if request.method == Method::CONNECT {
         return Err(Denial::Upgrade);
     }
@@ -140,15 +145,18 @@ fn check_owner(proof: &Proof, peer: Peer) -> Result<(), Denial> {
     }
 }
 
-/// Lists of hosts are for TCP; on a unix socket no page can name itself.
-fn check_host(guard: &Guard, peer: Peer, request: &Parts) -> Result<(), Denial> {
+/// Lists of hosts are for TCP; on a unix socket no page can name itself. The visitor of a reverse
+/// proxy names what he visits.
+fn check_host(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
     let host = match single(&request.headers, &header::HOST) {
         One::Value(host) => Some(host),
         One::Many => return Err(Denial::HostMissing),
         One::None if request.version == Version::HTTP_10 => None,
         One::None => return Err(Denial::HostMissing),
     };
-    let (Peer::Tcp { port }, Some(allowed)) = (peer, &guard.allowed_hosts) else {
+    let (Peer::Tcp { port }, Some(allowed), false) =
+        (peer, &guard.allowed_hosts, matches!(proof, Proof::Visitor(_)))
+    else {
         return Ok(());
     };
     let target = request.uri.authority().map(Authority::as_str);
@@ -213,9 +221,15 @@ fn check_proof(
         return Err(Denial::Header);
     }
     let is_known = match proof {
-        Proof::AccessToken(token) => bearer_of(headers).is_some_and(|sent| token.matches(sent)),
+        Proof::AccessToken(token) | Proof::Visitor(Some(token)) => {
+            bearer_of(headers).is_some_and(|sent| token.matches(sent))
+        }
+        // Whose Host is not looked at has to show more; no configuration comes here.
+        Proof::Visitor(None) if matches!(peer, Peer::Tcp { .. }) => false,
         // A listener that asks for a token and has none lets nobody in.
-        Proof::Header | Proof::LocalToken | Proof::Owner(_) => guard.access_token_file.is_none(),
+        Proof::Header | Proof::LocalToken | Proof::Owner(_) | Proof::Visitor(None) => {
+            guard.access_token_file.is_none()
+        }
     };
     if is_known { Ok(()) } else { Err(Denial::Credential) }
 }

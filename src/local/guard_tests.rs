@@ -249,6 +249,48 @@ fn a_listener_that_asks_for_a_token_it_does_not_have_lets_nobody_in() {
     assert_eq!(verdict(&guard, UNIX, "/", &headers), Some(Denial::Credential));
 }
 
+/// Checks a question of a reverse proxy on a listener with an access token, or without one.
+fn of_visitor(peer: Peer, token: Option<&[u8]>, headers: &[(&str, &str)]) -> Result<(), Denial> {
+    let guard = Guard { access_token_file: token.map(|_| "/t".into()), ..guard() };
+    let proof = Proof::Visitor(token.map(|token| Arc::new(Secret::copy_of(token))));
+    let mut request = http::Request::get("/v1/auth/x").header("host", "visited.example");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).expect("valid").into_parts();
+    check(&guard, peer, &proof, &parts)
+}
+
+// faults 126, 130, 132, 133, 136
+#[test]
+fn what_a_visitor_sends_tells_nothing_of_the_reverse_proxy() {
+    let told = ["origin", "referer", "sec-fetch-site", "via", "x-forwarded-for", "upgrade"];
+    let (own, token) = (("x-bearerd", "1"), ("authorization", "Bearer s3cret"));
+    for name in told {
+        assert_eq!(of_visitor(UNIX, None, &[(name, "x")]), Ok(()), "{name}");
+        assert_eq!(of_visitor(UNIX, None, &[(name, "x"), token]), Ok(()), "{name}");
+        assert_eq!(of_visitor(TCP, Some(b"s3cret"), &[own, token, (name, "x")]), Ok(()), "{name}");
+    }
+}
+
+// faults 134, 145
+#[test]
+fn a_reverse_proxy_shows_header_and_token_where_others_do() {
+    let (own, token) = (("x-bearerd", "1"), ("authorization", "Bearer s3cret"));
+    assert_eq!(of_visitor(TCP, Some(b"s3cret"), &[token]), Err(Denial::Header));
+    for peer in [UNIX, TCP] {
+        for headers in [&[own][..], &[own, token, token], &[own, ("authorization", "Bearer x")]] {
+            let told = of_visitor(peer, Some(b"s3cret"), headers);
+            assert_eq!(told, Err(Denial::Credential), "{headers:?}");
+        }
+    }
+    let told = of_visitor(TCP, None, &[own, token]);
+    assert_eq!(told, Err(Denial::Credential), "no configuration comes here");
+    let guard = Guard { allow_uids: vec![5], ..guard() };
+    let (parts, ()) = http::Request::get("/v1/auth").body(()).unwrap().into_parts();
+    assert_eq!(check(&guard, UNIX, &Proof::Visitor(None), &parts), Err(Denial::Peer));
+}
+
 // fault 132
 #[test]
 fn no_upgrade() {

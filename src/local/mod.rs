@@ -1,6 +1,7 @@
 //! The listeners: who may come in, and what is served there.
 
 pub mod access_token;
+mod auth;
 pub mod bind;
 pub mod body;
 pub mod credentials;
@@ -15,3 +16,4 @@ pub mod server;
 pub mod telemetry;
 pub mod tls;
 mod token;
+pub mod watch;

@@ -34,6 +34,7 @@ pub struct Busy(Arc<BusyState>);
 struct BusyState {
     working: AtomicBool,
     answered: AtomicBool,
+    stuck: AtomicBool,
 }
 
 /// Ends the work on one request when it is dropped.
@@ -54,6 +55,12 @@ impl Busy {
 
     fn is_working(&self) -> bool {
         self.0.working.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether something is written that the client has not taken yet.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.0.stuck.load(Ordering::Relaxed)
     }
 
     /// Tells, once, that a request has been worked on since the last call.
@@ -172,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.busy.0.stuck.store(poll.is_pending(), Ordering::Relaxed);
         if poll.is_ready() {
             self.write_by = None;
             return poll;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Method, Request, Response, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    auth,
     body::Body,
     credentials::Credentials,
     guard::Proof,
@@ -15,7 +16,7 @@ use super::{
     ready,
     served::Served,
     server::{App, forwarded},
-    token,
+    token, watch,
 };
 use crate::{
     config::model::Listener,
@@ -29,8 +30,12 @@ use crate::{
 pub enum Endpoint {
     /// `GET /v1/token`
     Token,
+    /// `GET /v1/token/watch`
+    Watch,
     /// `POST /v1/token/rejected`
     Rejected,
+    /// `/v1/auth`, `/v1/auth/**`
+    Auth,
     /// `GET /v1/ready`
     Ready,
     /// `/v1/teams/**`
@@ -40,8 +45,15 @@ pub enum Endpoint {
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] =
-        &[Self::Token, Self::Rejected, Self::Ready, Self::Proxy, Self::Other];
+    const ALL: &'static [Self] = &[
+        Self::Token,
+        Self::Watch,
+        Self::Rejected,
+        Self::Auth,
+        Self::Ready,
+        Self::Proxy,
+        Self::Other,
+    ];
 
     fn index(self) -> usize {
         self as usize
@@ -50,7 +62,9 @@ impl EndpointLabel for Endpoint {
     fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Watch => "watch",
             Self::Rejected => "rejected",
+            Self::Auth => "auth",
             Self::Ready => "ready",
             Self::Proxy => "proxy",
             Self::Other => "other",
@@ -86,7 +100,7 @@ impl LocalApi {
     /// Serves what a new configuration says.
     pub fn configure(&self, listener: &Listener, local: Option<Arc<LocalToken>>) {
         let served = Served::new(listener, local, &self.everybody, &self.clock);
-        self.served.store(Arc::new(served));
+        self.served.store(Arc::new(served.after(&self.served.load())));
     }
 }
 
@@ -97,8 +111,10 @@ impl App for LocalApi {
         let served = self.served.load();
         match request.uri.path() {
             "/v1/token" if served.serves_token => Endpoint::Token,
+            "/v1/token/watch" if served.serves_token => Endpoint::Watch,
             "/v1/token/rejected" if served.serves_token => Endpoint::Rejected,
             "/v1/ready" => Endpoint::Ready,
+            path if auth::is_at(path) && served.serves_auth => Endpoint::Auth,
             path if path.starts_with("/v1/teams/") && served.proxy.is_some() => Endpoint::Proxy,
             _ => Endpoint::Other,
         }
@@ -107,6 +123,7 @@ impl App for LocalApi {
     fn proof(&self, endpoint: Endpoint) -> Proof {
         match endpoint {
             Endpoint::Proxy => Proof::LocalToken,
+            Endpoint::Auth => self.served.load().visitor_proof(),
             _ => self.served.load().proof(),
         }
     }
@@ -127,26 +144,44 @@ impl App for LocalApi {
     }
 
     async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+        let answer = match endpoint.methods().map_or(Ok(()), |methods| allow(&request, methods)) {
+            Ok(()) => self.answer_allowed(endpoint, request).await,
+            Err(problem) => Err(problem),
+        };
+        answer.unwrap_or_else(Problem::into_response)
+    }
+}
+
+impl Endpoint {
+    /// Tells what it takes; `None` is any method, or its own affair.
+    const fn methods(self) -> Option<&'static str> {
+        match self {
+            Self::Token | Self::Watch | Self::Ready => Some(READS),
+            Self::Rejected => Some("POST"),
+            Self::Auth | Self::Proxy | Self::Other => None,
+        }
+    }
+}
+
+impl LocalApi {
+    async fn answer_allowed(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Problem> {
         let served = self.served.load_full();
-        let answer = match endpoint {
-            Endpoint::Token => match allow(&request, READS) {
-                Ok(()) => token::current(&served, &request, &self.closing).await,
-                Err(problem) => Err(problem),
-            },
-            Endpoint::Rejected => match allow(&request, "POST") {
-                Ok(()) => token::rejected(&served, request).await,
-                Err(problem) => Err(problem),
-            },
-            Endpoint::Ready => {
-                allow(&request, READS).map(|()| ready::answer_ready(&self.everybody))
-            }
+        match endpoint {
+            Endpoint::Token => token::current(&served, &request, &self.closing).await,
+            Endpoint::Watch => watch::open(&served, &request).await,
+            Endpoint::Rejected => token::rejected(&served, request).await,
+            Endpoint::Auth => auth::answer(&served, !request.body().is_end_stream()).await,
+            Endpoint::Ready => Ok(ready::answer_ready(&self.everybody)),
             Endpoint::Proxy => match &served.proxy {
                 Some(proxy) => Ok(forwarded(proxy.answer(request).await)),
                 None => Err(not_here()),
             },
             Endpoint::Other => Err(not_here()),
-        };
-        answer.unwrap_or_else(Problem::into_response)
+        }
     }
 }
 

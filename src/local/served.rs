@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     credentials::{Credentials, Member},
@@ -21,16 +22,20 @@ pub(super) struct Served {
     /// The listener's credentials, its default first; never empty.
     credentials: Vec<Handle>,
     pub(super) serves_token: bool,
+    pub(super) serves_auth: bool,
     pub(super) proxy: Option<Proxy>,
     access_token: Option<Arc<LocalToken>>,
     pub(super) first_token_wait: Duration,
     /// Places of requests that wait for a change: whoever hangs up while it waits is not noticed
     /// before the wait is over, and must not take the places of all others.
     pub(super) waits: Semaphore,
+    pub(super) watches: Watches,
 }
 
 /// Part of a listener's connections that may wait for a change, as a divisor.
 const WAITING_PART: usize = 4;
+/// Part that may be watches, whose end is noticed: a quarter is left to those who only ask.
+const WATCHING_PART: usize = 2;
 
 impl Served {
     pub(super) fn new(
@@ -49,16 +54,44 @@ impl Served {
         Self {
             credentials: members.into_iter().map(|member| member.handle).collect(),
             serves_token: listener.serves_token,
+            serves_auth: listener.serves_auth,
             proxy,
             access_token,
             first_token_wait: listener.first_token_wait,
             waits: Semaphore::new(listener.limits.max_connections.div_ceil(WAITING_PART)),
+            watches: Watches::new(listener.limits.max_connections.div_ceil(WATCHING_PART)),
         }
+    }
+
+    /// Lets the watches of an older configuration go on if they would find the same here.
+    ///
+    /// Else it ends them.
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        if self.has_what_is_watched(before) {
+            self.watches = before.watches.clone();
+        } else {
+            before.watches.over.cancel();
+        }
+        self
+    }
+
+    /// More credentials behind the old ones are no reason to come again.
+    fn has_what_is_watched(&self, before: &Self) -> bool {
+        let mut pairs = self.credentials.iter().zip(&before.credentials);
+        self.serves_token
+            && self.watches.most == before.watches.most
+            && self.credentials.len() >= before.credentials.len()
+            && pairs.all(|(own, old)| own.is_of_same_broker(old))
     }
 
     /// Tells what requests show that are not about Okta's paths.
     pub(super) fn proof(&self) -> Proof {
         self.access_token.as_ref().map_or(Proof::Header, |it| Proof::AccessToken(it.current()))
+    }
+
+    /// Tells what a question of a reverse proxy shows.
+    pub(super) fn visitor_proof(&self) -> Proof {
+        Proof::Visitor(self.access_token.as_ref().map(|it| it.current()))
     }
 
     /// Finds the credential that a request names, or the listener's default.
@@ -68,5 +101,29 @@ impl Served {
             Some(name) => self.credentials.iter().find(|handle| handle.name() == name),
         };
         found.ok_or_else(|| Kind::NotFound.because("this listener has no such credential"))
+    }
+}
+
+/// The watches of a listener: their places, and their end.
+#[derive(Clone)]
+pub(super) struct Watches {
+    places: Arc<Semaphore>,
+    most: usize,
+    over: CancellationToken,
+}
+
+impl Watches {
+    fn new(most: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(most)), most, over: CancellationToken::new() }
+    }
+
+    /// Gives a place, if there is one left.
+    pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Tells when what is watched is no longer served.
+    pub(super) fn over(&self) -> CancellationToken {
+        self.over.clone()
     }
 }

@@ -1,6 +1,14 @@
 //! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::Poll,
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{Request, Response, header, request::Parts, uri::Scheme};
@@ -22,9 +30,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     body::Body,
     guard::{self, Denial, Proof},
-    paced::{Busy, Paced},
+    paced::{Busy, LastingWork, Paced},
     problem::Problem,
     tls::{self, Certificate},
+    watch::Watch,
 };
 use crate::{
     config::model::{Guard, Limits},
@@ -212,7 +221,8 @@ impl<A: App> Server<A> {
             match accepted {
                 None => return,
                 Some((place, Ok((stream, peer)))) => {
-                    let visit = Visit::new(peer, rules, stop.clone(), place);
+                    let counted = Counted::new(&self.metrics.connections);
+                    let visit = Visit::new(peer, rules, stop.clone(), place, counted);
                     self.admit(stream, visit, &tracker);
                 }
                 Some((_, Err(error))) => self.accept_failed(&error).await,
@@ -232,26 +242,26 @@ impl<A: App> Server<A> {
 
     fn admit(self: &Arc<Self>, stream: Stream, visit: Visit, tracker: &TaskTracker) {
         self.audit.connected(visit.peer);
-        let server = Arc::clone(self);
+        let (server, tasks) = (Arc::clone(self), tracker.clone());
         tracker.spawn(async move {
-            let _counted = Counted::new(&server.metrics.connections);
             match (stream, server.shown()) {
-                (Stream::Unix(stream), _) => server.converse(stream, &visit).await,
-                (Stream::Tcp(stream), None) => server.converse(stream, &visit).await,
+                (Stream::Unix(stream), _) => server.attend(stream, visit, &tasks).await,
+                (Stream::Tcp(stream), None) => server.attend(stream, visit, &tasks).await,
                 // Apart, so that the others need not have room for it.
                 (Stream::Tcp(stream), Some(certificate)) => {
-                    Box::pin(server.converse_over_tls(stream, &certificate, visit)).await;
+                    Box::pin(server.attend_over_tls(stream, &certificate, visit, &tasks)).await;
                 }
             }
         });
     }
 
     /// Speaks TLS first; the time of that counts as the first request's.
-    async fn converse_over_tls(
+    async fn attend_over_tls(
         &self,
         stream: TcpStream,
         certificate: &Certificate,
         mut visit: Visit,
+        tasks: &TaskTracker,
     ) {
         let handshake = timeout_at(visit.heard_by, certificate.welcome(stream));
         let outcome = tokio::select! {
@@ -262,43 +272,72 @@ impl<A: App> Server<A> {
         };
         if let Ok(Ok(stream)) = outcome {
             visit.scheme = Scheme::HTTPS;
-            return self.converse(stream, &visit).await;
+            return self.attend(stream, visit, tasks).await;
         }
         self.metrics.count_denied(tls::REFUSED);
         self.audit.denied(visit.peer, tls::REFUSED);
     }
 
-    async fn converse<S>(&self, stream: S, visit: &Visit)
+    /// Serves a connection to its end; what becomes a watch goes on in a task of that size.
+    async fn attend<S>(&self, stream: S, visit: Visit, tasks: &TaskTracker)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(Watched { stream, watch, work }) = self.converse(stream, &visit).await else {
+            return;
+        };
+        tasks.spawn(async move {
+            // As wholes: a place is held, and a connection counted, by what is named nowhere.
+            let (visit, _work) = (visit, work);
+            tokio::select! {
+                biased;
+                () = visit.rules.superseded.cancelled() => {}
+                () = watch.run(stream, &visit.stop) => {}
+            }
+        });
+    }
+
+    async fn converse<S>(&self, stream: S, visit: &Visit) -> Option<Watched<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let busy = Busy::default();
+        let (busy, watch) = (Busy::default(), OnceLock::new());
         let limits = visit.rules.limits.clone();
         let stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
         let service = service_fn(|request| {
-            let work = busy.work();
+            let (work, watch) = (busy.work(), &watch);
             async move {
-                let response = self.handle(request, visit).await;
+                let mut response = self.handle(request, visit).await;
+                // No request follows on this connection, so there is one at most.
+                if let Some(begun) = response.body_mut().take_watch() {
+                    watch.set(begun).ok();
+                }
                 Ok::<_, Infallible>(response.map(|body| body.during(work)))
             }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .keep_alive(self.app.keeps_alive())
             .half_close(self.app.answers_half_closed())
             .max_buf_size(LARGEST_HEAD)
             .max_headers(MOST_HEADERS)
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        // How a client leaves is its own affair.
-        tokio::select! {
+        // When the head of the answer is out.
+        let is_watched = || watch.get().is_some() && !busy.is_stuck();
+        let is_over = tokio::select! {
             // A stop first: the answer that it lets go of says that it is the last (fault 205).
             biased;
-            () = visit.rules.superseded.cancelled() => return,
-            () = visit.stop.cancelled() => connection.as_mut().graceful_shutdown(),
-            _left = connection.as_mut() => return,
+            () = visit.rules.superseded.cancelled() => return None,
+            () = visit.stop.cancelled() => false,
+            () = over(&mut connection, is_watched) => true,
+        };
+        if !is_over {
+            Pin::new(&mut connection).graceful_shutdown();
+            over(&mut connection, is_watched).await;
         }
-        let _left = connection.await;
+        let stream = connection.into_parts().io.into_inner();
+        let work = busy.work().lasting();
+        watch.into_inner().map(|watch| Watched { stream, watch, work })
     }
 
     async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
@@ -345,6 +384,24 @@ impl<A: App> Server<A> {
     }
 }
 
+/// A connection on which nothing but a watch goes on.
+struct Watched<S> {
+    stream: Paced<S>,
+    watch: Box<Watch>,
+    work: LastingWork,
+}
+
+/// Goes on with a connection until it ends, however it does, or rests and is wanted elsewhere.
+async fn over(connection: &mut (impl Future + Unpin), is_wanted: impl Fn() -> bool) {
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        // How a client leaves is its own affair.
+        Poll::Ready(_left) => Poll::Ready(()),
+        Poll::Pending if is_wanted() => Poll::Ready(()),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+}
+
 const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");
 
 enum Stream {
@@ -377,6 +434,7 @@ struct Visit {
     scheme: Scheme,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 impl Visit {
@@ -385,13 +443,15 @@ impl Visit {
         rules: Arc<Rules>,
         stop: CancellationToken,
         place: OwnedSemaphorePermit,
+        counted: Counted,
     ) -> Self {
         let heard_by = Instant::now() + rules.limits.header_timeout;
-        Self { peer, rules, heard_by, scheme: Scheme::HTTP, stop, _place: place }
+        let scheme = Scheme::HTTP;
+        Self { peer, rules, heard_by, scheme, stop, _place: place, _counted: counted }
     }
 }
 
-/// Counts a connection for as long as its task lives, however that ends.
+/// Counts a connection for as long as it lives, however that ends.
 struct Counted(IntGauge);
 
 impl Counted {

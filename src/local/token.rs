@@ -172,7 +172,8 @@ fn is_known(published: &Published, headers: &HeaderMap) -> bool {
     })
 }
 
-fn no_token(handle: &Handle) -> Problem {
+/// Says why there is no token, and when to come again.
+pub(super) fn no_token(handle: &Handle) -> Problem {
     Problem {
         retry_after: Some(handle.next_try()),
         ..Kind::NoToken.because(handle.state().trouble())

@@ -49,11 +49,15 @@ impl Format {
 /// Makes the headers that every answer of ours carries: its type, and nobody may keep it or guess.
 #[must_use]
 pub fn headers(media_type: &'static str) -> HeaderMap {
-    let fields = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let mut headers = bare_headers();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers
+}
+
+/// Makes those of an answer without a body, which has no type.
+#[must_use]
+pub fn bare_headers() -> HeaderMap {
+    let fields = [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
 }
 

@@ -208,14 +208,21 @@ impl Handle {
         timeout(wait, first).await.ok().flatten()
     }
 
-    /// Waits until a newer token than `seen` is current; for ever if none comes.
+    /// Waits until a newer token than `seen` is current, and tells its place; for ever if none comes.
     ///
     /// Newer, not other: who has read a token before the word of it went out is not woken by that.
-    pub async fn changed_from(&self, seen: Serial) {
+    pub async fn changed_from(&self, seen: Serial) -> Serial {
         let mut serial = self.shared.serial.subscribe();
-        if serial.wait_for(|serial| *serial > seen).await.is_err() {
-            std::future::pending::<()>().await;
+        if let Ok(newer) = serial.wait_for(|serial| *serial > seen).await {
+            return *newer;
         }
+        std::future::pending().await
+    }
+
+    /// Tells whether another handle is one of the same broker.
+    #[must_use]
+    pub fn is_of_same_broker(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Gives a token with at least so much life if that can be had, else the valid one there is.

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
 use super::{
@@ -29,6 +29,7 @@ pub struct Published {
     token_id: String,
     etag: HeaderValue,
     expires_at: Wall,
+    auth_headers: HeaderMap,
     text_headers: HeaderMap,
     json_headers: HeaderMap,
     raw: Bytes,
@@ -54,6 +55,7 @@ impl Published {
             lease,
             wall_end: wall + lease.remaining(lease.published),
             expires_at,
+            auth_headers: auth_headers(token, &token_id),
             text_headers: headers(Format::Raw, &etag),
             json_headers: headers(Format::Json, &etag),
             etag,
@@ -145,6 +147,12 @@ impl Published {
         }
     }
 
+    /// Gives the headers of an answer to `/v1/auth`, which is nothing but these.
+    #[must_use]
+    pub const fn auth_headers(&self) -> &HeaderMap {
+        &self.auth_headers
+    }
+
     /// Gives the answer in a shape; `expires_in` are the whole seconds of `remaining`.
     #[must_use]
     pub fn body(&self, format: Format, remaining: Duration) -> Bytes {
@@ -169,6 +177,21 @@ fn headers(format: Format, etag: &HeaderValue) -> HeaderMap {
     headers.insert(header::ETAG, etag.clone());
     headers
 }
+
+/// Makes the headers that a reverse proxy copies into the request that it asks about.
+fn auth_headers(token: &[u8], token_id: &str) -> HeaderMap {
+    let mut headers = format::bare_headers();
+    let mut bearer = HeaderValue::from_maybe_shared(wiped(&[b"Bearer ", token]))
+        .expect("a token that no header can hold is not published");
+    bearer.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, bearer);
+    let token_id = HeaderValue::from_str(token_id).expect("hex digits are valid in a header");
+    headers.insert(TOKEN_ID, token_id);
+    headers
+}
+
+/// Names the token where there is no body that could.
+const TOKEN_ID: HeaderName = HeaderName::from_static("x-bearerd-token-id");
 
 /// A JSON object whose last field counts down; built at most once a second.
 struct Countdown {
@@ -303,6 +326,19 @@ mod tests {
             assert_eq!(value(header::X_CONTENT_TYPE_OPTIONS), Some("nosniff"));
             assert_eq!(headers.get(header::ETAG), Some(published.etag()));
         }
+    }
+
+    #[test]
+    fn an_answer_to_a_reverse_proxy_is_headers_only() {
+        let published = published(600);
+        let headers = published.auth_headers();
+        let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(value("authorization"), Some("Bearer SNTL.a.b"));
+        assert_eq!(value("x-bearerd-token-id"), Some(published.token_id()));
+        assert_eq!(value("cache-control"), Some("no-store"));
+        assert_eq!(value("x-content-type-options"), Some("nosniff"));
+        assert_eq!(headers.len(), 4);
+        assert!(!format!("{headers:?}").contains("SNTL"));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod access;
 mod answers;
 mod api;
+mod auth;
 mod bench;
 mod commands;
 mod deadlines;
@@ -32,3 +33,4 @@ mod telemetry;
 mod tls;
 mod trust;
 mod users;
+mod watch;

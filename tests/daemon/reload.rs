@@ -6,7 +6,7 @@ use toml::Value;
 use crate::bench::{Daemon, Place, Stand, Visitor, client::request, until};
 
 /// Reloads and waits until that is over; tells whether the new configuration was taken.
-async fn reload(stand: &Stand, daemon: &Daemon) -> bool {
+pub(crate) async fn reload(stand: &Stand, daemon: &Daemon) -> bool {
     let count = |daemon: &Daemon| {
         let taken = daemon.events("the configuration was read again").len();
         (taken, daemon.events("the old configuration stays").len())

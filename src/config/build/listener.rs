@@ -74,6 +74,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     let limits = limits(section);
     let first_token_wait = section.get("first_token_wait", &Span::WAIT, Duration::from_millis(900));
     reach::check(section, bind, &guard);
+    reach::check_auth(section, bind, &guard, &services);
     check_exposure(section, bind, &guard);
     check_file_keys(section, bind, &guard);
     let bind = bind.iter().flat_map(Address::binds).collect();
@@ -81,6 +82,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
         bind,
         credentials: credentials?,
         serves_token: services.contains(&"token"),
+        serves_auth: services.contains(&"auth"),
         proxy: services.contains(&"proxy").then_some(proxy),
         guard,
         socket,

@@ -55,6 +55,18 @@ fn means_this_machine(host: &str) -> bool {
     host == "localhost" || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
+/// Reports `auth` where neither the kernel nor a secret tells a proxy from a page or a neighbour:
+/// on its path no header does.
+pub(super) fn check_auth(section: &Section<'_>, bind: &[Address], guard: &Guard, serve: &[&str]) {
+    let is_open = bind.iter().any(Address::is_tcp) && guard.access_token_file.is_none();
+    if is_open && serve.contains(&"auth") {
+        let problem = "has `auth`, which on a TCP address needs `access_token_file`";
+        let remedy = "set `access_token_file` and let the reverse proxy send what it holds, or \
+                      listen on a unix socket";
+        section.complain("serve", problem, remedy);
+    }
+}
+
 fn check_tls(section: &Section<'_>, bind: &[Address]) {
     let has_only_files = bind.iter().all(|address| matches!(address, Address::Unix(_)));
     if section.has("tls") && has_only_files && !bind.is_empty() {

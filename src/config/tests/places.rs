@@ -132,6 +132,30 @@ fn other_machines_come_in_only_with_a_secret_and_tls() {
 }
 
 #[test]
+fn reverse_proxies_are_served_where_something_tells_them_from_a_page() {
+    let said_of_serve = |bind: &str, keys: &str| {
+        let mut said = said_of("listeners.a", &format!("bind = {bind}\n{keys}"));
+        said.retain(|line| line.contains("a.serve`"));
+        said
+    };
+    let (auth, both) = ("serve = [\"auth\"]", "[\"unix:/a\", \"tcp:localhost:80\"]");
+    let refused = "`listeners.a.serve` has `auth`, which on a TCP address needs \
+                   `access_token_file`; set `access_token_file` and let the reverse proxy send";
+    for bind in ["\"tcp:127.0.0.1:80\"", both] {
+        let lists = format!("{auth}\nallow_uids = []");
+        for keys in [auth, &lists, "serve = [\"token\", \"auth\"]\nrequire_header = true"] {
+            assert_said(&said_of_serve(bind, keys), refused, bind);
+        }
+        assert_eq!(said_of_serve(bind, &format!("{auth}\n{SECRET}")), [""; 0]);
+        assert_eq!(said_of_serve(bind, "serve = [\"token\", \"proxy\"]"), [""; 0]);
+    }
+    assert_eq!(said_of_serve("\"unix:/a\"", auth), [""; 0]);
+    let text = format!("{BASE}[listeners.a]\nbind = \"unix:/a\"\n{auth}");
+    let listener = &Given::nothing().file("b.toml", &text).loaded().config.listeners["a"];
+    assert!(listener.serves_auth && !listener.serves_token);
+}
+
+#[test]
 fn names_that_no_other_machine_can_use_are_pointed_out() {
     let rows = [
         ("", true),

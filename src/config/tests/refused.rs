@@ -156,11 +156,6 @@ fn later_features_are_refused_by_name_once() {
         ("listeners.a", "bind = [\"systemd:a\"]", "`listeners.a.bind` with `systemd:` is not part"),
         (
             "listeners.a",
-            "serve = [\"token\", \"auth\"]",
-            "`listeners.a.serve` with `auth` is not part",
-        ),
-        (
-            "listeners.a",
             "max_connections_per_uid = 1",
             "`listeners.a.max_connections_per_uid` is not",
         ),

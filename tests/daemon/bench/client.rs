@@ -138,6 +138,29 @@ impl Visitor {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Reads the next chunk of an answer whose length nobody knows; `None` at its proper end.
+    pub(crate) async fn chunk(&mut self) -> Option<String> {
+        let size = self.through(b"\r\n").await;
+        let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+        while self.buffer.len() < size + 2 {
+            self.read_more().await.unwrap();
+        }
+        let chunk: Vec<u8> = self.buffer.drain(..size + 2).collect();
+        let text = String::from_utf8(chunk).unwrap();
+        (size > 0).then(|| text.strip_suffix("\r\n").unwrap().to_owned())
+    }
+
+    /// Reads up to a mark, which comes with it.
+    pub(crate) async fn through(&mut self, mark: &[u8]) -> String {
+        loop {
+            if let Some(at) = self.buffer.windows(mark.len()).position(|part| part == mark) {
+                let found: Vec<u8> = self.buffer.drain(..at + mark.len()).collect();
+                return String::from_utf8(found).unwrap();
+            }
+            self.read_more().await.unwrap();
+        }
+    }
+
     async fn until_blank_line(&mut self) -> Option<usize> {
         loop {
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -61,6 +61,11 @@ impl Stand {
     }
 }
 
+/// Tells how much of something a test does: as much as a variable says, for campaigns.
+pub(crate) fn scale(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |asked| asked.parse().unwrap())
+}
+
 /// Waits until something is so; fails if it is not within [`PATIENCE`].
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     until_ok(async || is_so().await.then_some(()).ok_or(what)).await;
