@@ -143,7 +143,7 @@ pub struct Guard {
     pub require_header: bool,
     /// User ids that may connect to a unix socket; with `allow_gids` empty too: anyone.
     pub allow_uids: Vec<u32>,
-    /// Group ids that may connect to a unix socket.
+    /// Group ids, any of a process's, that may connect to a unix socket.
     pub allow_gids: Vec<u32>,
     /// File with the secret that requests must carry; `None` asks for none.
     pub access_token_file: Option<PathBuf>,

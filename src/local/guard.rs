@@ -110,7 +110,7 @@ const REQUIRED: HeaderName = HeaderName::from_static("x-bearerd");
 /// # Errors
 ///
 /// Returns the first reason to refuse it.
-pub fn check(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
+pub fn check(guard: &Guard, peer: &Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
     check_peer(guard, peer)?;
     check_owner(proof, peer)?;
     check_host(guard, peer, request)?;
@@ -121,27 +121,31 @@ pub fn check(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Resul
     check_proof(guard, peer, proof, &request.headers)
 }
 
-fn check_peer(guard: &Guard, peer: Peer) -> Result<(), Denial> {
+fn check_peer(guard: &Guard, peer: &Peer) -> Result<(), Denial> {
     if guard.allow_uids.is_empty() && guard.allow_gids.is_empty() {
         return Ok(());
     }
     match peer {
-        Peer::Unix { uid, .. } if guard.allow_uids.contains(&uid) => Ok(()),
-        Peer::Unix { gid, .. } if guard.allow_gids.contains(&gid) => Ok(()),
+        Peer::Unix { uid, .. } if guard.allow_uids.contains(uid) => Ok(()),
+        Peer::Unix { gid, groups, .. } if is_in_one(guard, *gid, groups) => Ok(()),
         _ => Err(Denial::Peer),
     }
 }
 
-fn check_owner(proof: &Proof, peer: Peer) -> Result<(), Denial> {
+fn is_in_one(guard: &Guard, gid: u32, groups: &[u32]) -> bool {
+    [&[gid], groups].into_iter().flatten().any(|group| guard.allow_gids.contains(group))
+}
+
+fn check_owner(proof: &Proof, peer: &Peer) -> Result<(), Denial> {
     match (proof, peer) {
-        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == *owner || uid == 0 => Ok(()),
+        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == owner || *uid == 0 => Ok(()),
         (Proof::Owner(_), _) => Err(Denial::Peer),
         _ => Ok(()),
     }
 }
 
 /// Lists of hosts are for TCP; on a unix socket no page can name itself.
-fn check_host(guard: &Guard, peer: Peer, request: &Parts) -> Result<(), Denial> {
+fn check_host(guard: &Guard, peer: &Peer, request: &Parts) -> Result<(), Denial> {
     let host = match single(&request.headers, &header::HOST) {
         One::Value(host) => Some(host),
         One::Many => return Err(Denial::HostMissing),
@@ -153,7 +157,7 @@ fn check_host(guard: &Guard, peer: Peer, request: &Parts) -> Result<(), Denial> 
     };
     let target = request.uri.authority().map(Authority::as_str);
     let named = [host, target.map(str::as_bytes)];
-    if host.is_none() || !named.into_iter().flatten().all(|name| is_allowed(name, allowed, port)) {
+    if host.is_none() || !named.into_iter().flatten().all(|name| is_allowed(name, allowed, *port)) {
         return Err(Denial::Host);
     }
     Ok(())
@@ -201,7 +205,7 @@ fn told_by(name: &HeaderName, value: &HeaderValue) -> Option<Denial> {
 
 fn check_proof(
     guard: &Guard,
-    peer: Peer,
+    peer: &Peer,
     proof: &Proof,
     headers: &HeaderMap,
 ) -> Result<(), Denial> {

@@ -201,7 +201,7 @@ impl<A: App> Server<A> {
             // A place first: what is not accepted costs nothing here.
             let accepted = async {
                 let place = Arc::clone(&rules.places).acquire_owned().await.ok()?;
-                Some((place, accept(&socket).await))
+                Some((place, accept(&socket, &rules.guard).await))
             };
             let accepted = tokio::select! {
                 biased;
@@ -231,7 +231,7 @@ impl<A: App> Server<A> {
     }
 
     fn admit(self: &Arc<Self>, stream: Stream, visit: Visit, tracker: &TaskTracker) {
-        self.audit.connected(visit.peer);
+        self.audit.connected(&visit.peer);
         let server = Arc::clone(self);
         tracker.spawn(async move {
             let _counted = Counted::new(&server.metrics.connections);
@@ -265,7 +265,7 @@ impl<A: App> Server<A> {
             return self.converse(stream, &visit).await;
         }
         self.metrics.count_denied(tls::REFUSED);
-        self.audit.denied(visit.peer, tls::REFUSED);
+        self.audit.denied(&visit.peer, tls::REFUSED);
     }
 
     async fn converse<S>(&self, stream: S, visit: &Visit)
@@ -311,7 +311,7 @@ impl<A: App> Server<A> {
         let may_close = !body.is_end_stream();
         let mut response = match self.check(endpoint, visit, &parts) {
             Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
-            Err(denial) => self.deny(endpoint, denial, visit.peer),
+            Err(denial) => self.deny(endpoint, denial, &visit.peer),
         };
         if may_close && response.status().as_u16() >= 400 {
             // What is left of a body is never read, let alone taken for a request (fault 141).
@@ -321,7 +321,7 @@ impl<A: App> Server<A> {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
-            forwarded.denied.into_iter().for_each(|denial| self.note(denial, visit.peer));
+            forwarded.denied.into_iter().for_each(|denial| self.note(denial, &visit.peer));
         }
         let took = self.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
@@ -329,17 +329,17 @@ impl<A: App> Server<A> {
     }
 
     fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
-        guard::check(&visit.rules.guard, visit.peer, &self.app.proof(endpoint), request)
+        guard::check(&visit.rules.guard, &visit.peer, &self.app.proof(endpoint), request)
     }
 
-    fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: Peer) -> Response<Body> {
+    fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: &Peer) -> Response<Body> {
         self.note(denial, peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
         response.headers_mut().insert(header::CONNECTION, CLOSE);
         response
     }
 
-    fn note(&self, denial: Denial, peer: Peer) {
+    fn note(&self, denial: Denial, peer: &Peer) {
         self.metrics.count_denied(denial.label());
         self.audit.denied(peer, denial.label());
     }
@@ -352,11 +352,11 @@ enum Stream {
     Tcp(TcpStream),
 }
 
-async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
+async fn accept(socket: &Socket, guard: &Guard) -> io::Result<(Stream, Peer)> {
     match socket {
         Socket::Unix(listener) => {
             let (stream, _unnamed) = listener.accept().await?;
-            let peer = Peer::from(&stream);
+            let peer = Peer::at(&stream, !guard.allow_gids.is_empty());
             Ok((Stream::Unix(stream), peer))
         }
         Socket::Tcp(listener, port) => {

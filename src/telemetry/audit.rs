@@ -45,7 +45,7 @@ impl Audit {
     }
 
     /// Notes a new connection.
-    pub fn connected(&self, peer: Peer) {
+    pub fn connected(&self, peer: &Peer) {
         if let Some(left_out) = self.connected.admit(self.clock.tick()) {
             let who = Who::from(peer);
             tracing::info!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
@@ -54,7 +54,7 @@ impl Audit {
     }
 
     /// Notes a refusal and its reason.
-    pub fn denied(&self, peer: Peer, reason: &'static str) {
+    pub fn denied(&self, peer: &Peer, reason: &'static str) {
         if let Some(left_out) = self.denied.admit(self.clock.tick()) {
             let who = Who::from(peer);
             tracing::warn!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
@@ -89,10 +89,12 @@ struct Who {
     pid: Option<i32>,
 }
 
-impl From<Peer> for Who {
-    fn from(peer: Peer) -> Self {
+impl From<&Peer> for Who {
+    fn from(peer: &Peer) -> Self {
         match peer {
-            Peer::Unix { uid, gid, pid } => Self { uid: Some(uid), gid: Some(gid), pid },
+            Peer::Unix { uid, gid, pid, .. } => {
+                Self { uid: Some(*uid), gid: Some(*gid), pid: *pid }
+            }
             Peer::Tcp { .. } | Peer::Unknown => Self { uid: None, gid: None, pid: None },
         }
     }
