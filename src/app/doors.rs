@@ -23,7 +23,7 @@ use crate::{
         bind::{BindError, SocketGuard, bind_tcp, bind_unix},
         guard::Denial,
         routes::LocalApi,
-        server::{App, Server, Socket},
+        server::{App, Common, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
         tls::{self, Certificate},
     },
@@ -141,6 +141,7 @@ impl Doors {
             }
         }
         for (name, listener) in &config.listeners {
+            self.try_out_owners(name, listener);
             let local = self.local_token(name, listener, config);
             if let Some(door) = self.listeners.get_mut(name) {
                 door.server.app().configure(listener, local);
@@ -150,6 +151,18 @@ impl Doors {
             }
         }
         self.roster.store(Arc::new(self.listeners.iter().map(Door::show).collect()));
+    }
+
+    /// Says at once that nobody will be let in by TCP, instead of leaving it to each refusal.
+    fn try_out_owners(&self, name: &str, listener: &Listener) {
+        let is_tcp = listener.bind.iter().any(|bind| matches!(bind, Bind::Tcp(_)));
+        if is_tcp
+            && !listener.guard.allow_uids.is_empty()
+            && let Err(error) = self.commons.owners.try_out()
+        {
+            tracing::error!(listener = name, problem = %error.kind(),
+                "the kernel does not tell whose TCP connections are, so all are refused");
+        }
     }
 
     fn open(
@@ -205,11 +218,11 @@ impl Doors {
     }
 
     fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
-        let clock = Arc::clone(&self.commons.clock);
+        let Commons { clock, owners, .. } = self.commons.clone();
         let audit = Audit::new(name, Arc::clone(&clock));
         let reasons = [&Denial::ALL.map(Denial::label)[..], &[tls::REFUSED]].concat();
         let metrics = self.commons.metrics.listener(name, &reasons);
-        Arc::new(Server::new(app, guard, limits, metrics, audit, clock))
+        Arc::new(Server::new(app, guard, limits, metrics, audit, Common { clock, owners }))
     }
 
     fn accept<A: App>(

@@ -22,7 +22,10 @@ use crate::{
         access_token::AccessTokenError, bind::BindError, credentials::Credentials, tls::TlsError,
     },
     okta::transport::TransportError,
-    process::clock::{Clock, SystemClock},
+    process::{
+        clock::{Clock, SystemClock},
+        tcp_owner::TcpOwners,
+    },
     telemetry::{logs::Logs, metrics::Metrics},
 };
 
@@ -55,6 +58,7 @@ pub(crate) struct Commons {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     credentials: Arc<Credentials>,
+    owners: Arc<TcpOwners>,
     /// Connections; a stop waits for them.
     visits: TaskTracker,
     /// All other tasks.
@@ -104,6 +108,7 @@ impl Commons {
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
             credentials: Arc::default(),
+            owners: Arc::default(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

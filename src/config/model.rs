@@ -141,7 +141,7 @@ pub struct Guard {
     pub allowed_hosts: Option<Vec<String>>,
     /// Whether TCP requests must carry `X-Bearerd: 1`.
     pub require_header: bool,
-    /// User ids that may connect to a unix socket; with `allow_gids` empty too: anyone.
+    /// User ids that may connect; with `allow_gids` empty too: anyone.
     pub allow_uids: Vec<u32>,
     /// Group ids, any of a process's, that may connect to a unix socket.
     pub allow_gids: Vec<u32>,

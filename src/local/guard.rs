@@ -125,8 +125,9 @@ fn check_peer(guard: &Guard, peer: &Peer) -> Result<(), Denial> {
     if guard.allow_uids.is_empty() && guard.allow_gids.is_empty() {
         return Ok(());
     }
+    let is_named = peer.uid().is_some_and(|uid| guard.allow_uids.contains(&uid));
     match peer {
-        Peer::Unix { uid, .. } if guard.allow_uids.contains(uid) => Ok(()),
+        _ if is_named => Ok(()),
         Peer::Unix { gid, groups, .. } if is_in_one(guard, *gid, groups) => Ok(()),
         _ => Err(Denial::Peer),
     }
@@ -152,7 +153,7 @@ fn check_host(guard: &Guard, peer: &Peer, request: &Parts) -> Result<(), Denial>
         One::None if request.version == Version::HTTP_10 => None,
         One::None => return Err(Denial::HostMissing),
     };
-    let (Peer::Tcp { port }, Some(allowed)) = (peer, &guard.allowed_hosts) else {
+    let (Peer::Tcp { port, .. }, Some(allowed)) = (peer, &guard.allowed_hosts) else {
         return Ok(());
     };
     let target = request.uri.authority().map(Authority::as_str);

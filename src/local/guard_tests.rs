@@ -3,7 +3,7 @@
 use super::*;
 use crate::process::peer::Peer;
 
-const TCP: Peer = Peer::Tcp { port: 8420 };
+const TCP: Peer = Peer::Tcp { port: 8420, uid: None };
 const UNIX: Peer = Peer::Unix { uid: 1000, gid: 100, groups: Vec::new(), pid: Some(7) };
 
 fn guard() -> Guard {
@@ -274,7 +274,11 @@ fn peers_are_taken_from_the_list_and_fail_closed() {
     assert!(!allowed(&[], &[100], member(&[5, 1000])));
     assert!(!allowed(&[100], &[], member(&[100])), "a group is no user");
     assert!(!allowed(&[0], &[], Peer::Unknown));
-    assert!(!allowed(&[1000], &[], TCP));
+    assert!(!allowed(&[0, 1000], &[], TCP), "the kernel has not told");
+    let tcp = |uid| Peer::Tcp { port: 8420, uid: Some(uid) };
+    assert!(allowed(&[5, 1000], &[], tcp(1000)));
+    assert!(!allowed(&[5, 1000], &[], tcp(0)));
+    assert!(!allowed(&[], &[1000], tcp(1000)), "a user is no group");
 }
 
 #[test]

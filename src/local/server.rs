@@ -1,6 +1,6 @@
 //! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{Request, Response, header, request::Parts, uri::Scheme};
@@ -28,7 +28,11 @@ use super::{
 };
 use crate::{
     config::model::{Guard, Limits},
-    process::{clock::Clock, peer::Peer},
+    process::{
+        clock::Clock,
+        peer::Peer,
+        tcp_owner::{Ends, Holder, TcpOwners},
+    },
     proxy::Answered,
     telemetry::{
         audit::Audit,
@@ -87,7 +91,16 @@ pub struct Server<A: App> {
     certificate: ArcSwapOption<Certificate>,
     metrics: ListenerMetrics<A::Endpoint>,
     audit: Audit,
-    clock: Arc<dyn Clock>,
+    common: Common,
+}
+
+/// What all servers of a process share.
+#[derive(Clone)]
+pub struct Common {
+    /// Measures how long an answer takes.
+    pub clock: Arc<dyn Clock>,
+    /// Tells whose TCP connections are.
+    pub owners: Arc<TcpOwners>,
 }
 
 /// What connections come in under, from their first byte to their last.
@@ -144,10 +157,10 @@ impl<A: App> Server<A> {
         limits: Limits,
         metrics: ListenerMetrics<A::Endpoint>,
         audit: Audit,
-        clock: Arc<dyn Clock>,
+        common: Common,
     ) -> Self {
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
-        Self { app, rules, certificate: ArcSwapOption::empty(), metrics, audit, clock }
+        Self { app, rules, certificate: ArcSwapOption::empty(), metrics, audit, common }
     }
 
     /// Gives what answers.
@@ -230,20 +243,33 @@ impl<A: App> Server<A> {
         tokio::time::sleep(EXHAUSTED).await;
     }
 
-    fn admit(self: &Arc<Self>, stream: Stream, visit: Visit, tracker: &TaskTracker) {
-        self.audit.connected(&visit.peer);
+    fn admit(self: &Arc<Self>, stream: Stream, mut visit: Visit, tracker: &TaskTracker) {
         let server = Arc::clone(self);
         tracker.spawn(async move {
             let _counted = Counted::new(&server.metrics.connections);
+            server.recognise(&stream, &mut visit);
+            server.audit.connected(&visit.peer);
             match (stream, server.shown()) {
                 (Stream::Unix(stream), _) => server.converse(stream, &visit).await,
-                (Stream::Tcp(stream), None) => server.converse(stream, &visit).await,
+                (Stream::Tcp(stream, _), None) => server.converse(stream, &visit).await,
                 // Apart, so that the others need not have room for it.
-                (Stream::Tcp(stream), Some(certificate)) => {
+                (Stream::Tcp(stream, _), Some(certificate)) => {
                     Box::pin(server.converse_over_tls(stream, &certificate, visit)).await;
                 }
             }
         });
+    }
+
+    /// Asks whose a TCP connection is, if it matters: once, and only here, where nobody else waits.
+    fn recognise(&self, stream: &Stream, visit: &mut Visit) {
+        if let (Stream::Tcp(stream, client), Peer::Tcp { uid, .. }) = (stream, &mut visit.peer)
+            && !visit.rules.guard.allow_uids.is_empty()
+            && let Ok(server) = stream.local_addr()
+            && let Ok(Holder::User(holder)) =
+                self.common.owners.holder(Ends { client: *client, server })
+        {
+            *uid = Some(holder);
+        }
     }
 
     /// Speaks TLS first; the time of that counts as the first request's.
@@ -302,7 +328,7 @@ impl<A: App> Server<A> {
     }
 
     async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
-        let began = self.clock.tick();
+        let began = self.common.clock.tick();
         let (mut parts, body) = request.into_parts();
         if visit.scheme == Scheme::HTTPS {
             parts.extensions.insert(visit.scheme.clone());
@@ -323,7 +349,7 @@ impl<A: App> Server<A> {
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
             forwarded.denied.into_iter().for_each(|denial| self.note(denial, &visit.peer));
         }
-        let took = self.clock.tick().since(began);
+        let took = self.common.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
         response
     }
@@ -349,7 +375,8 @@ const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");
 
 enum Stream {
     Unix(UnixStream),
-    Tcp(TcpStream),
+    /// With the client's address.
+    Tcp(TcpStream, SocketAddr),
 }
 
 async fn accept(socket: &Socket, guard: &Guard) -> io::Result<(Stream, Peer)> {
@@ -360,10 +387,10 @@ async fn accept(socket: &Socket, guard: &Guard) -> io::Result<(Stream, Peer)> {
             Ok((Stream::Unix(stream), peer))
         }
         Socket::Tcp(listener, port) => {
-            let (stream, _address) = listener.accept().await?;
+            let (stream, client) = listener.accept().await?;
             // Answers are small and whole: waiting to fill a packet only delays them.
             stream.set_nodelay(true)?;
-            Ok((Stream::Tcp(stream), Peer::Tcp { port: *port }))
+            Ok((Stream::Tcp(stream, client), Peer::Tcp { port: *port, uid: None }))
         }
     }
 }

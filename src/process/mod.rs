@@ -12,6 +12,7 @@ pub mod peer;
 pub mod secret;
 pub mod secret_file;
 pub mod signals;
+pub mod tcp_owner;
 pub mod trust;
 pub mod trusted_dir;
 mod watch;

@@ -23,10 +23,12 @@ pub enum Peer {
     },
     /// A unix socket about which the kernel does not answer.
     Unknown,
-    /// Somebody on TCP; our own port, which `Host` may name.
+    /// Somebody on TCP.
     Tcp {
-        /// Port of the listener.
+        /// Our own port, which `Host` may name.
         port: u16,
+        /// User id that the client's socket belongs to; `None` unless it was asked for and told.
+        uid: Option<u32>,
     },
 }
 
@@ -41,6 +43,16 @@ impl Peer {
         };
         let groups = if wants_groups { groups(stream).unwrap_or_default() } else { Vec::new() };
         Self::Unix { uid: peer.uid(), gid: peer.gid(), groups, pid: peer.pid() }
+    }
+
+    /// Tells the user id, as far as the kernel has.
+    #[must_use]
+    pub const fn uid(&self) -> Option<u32> {
+        match self {
+            Self::Unix { uid, .. } => Some(*uid),
+            Self::Tcp { uid, .. } => *uid,
+            Self::Unknown => None,
+        }
     }
 }
 

@@ -91,12 +91,11 @@ struct Who {
 
 impl From<&Peer> for Who {
     fn from(peer: &Peer) -> Self {
-        match peer {
-            Peer::Unix { uid, gid, pid, .. } => {
-                Self { uid: Some(*uid), gid: Some(*gid), pid: *pid }
-            }
-            Peer::Tcp { .. } | Peer::Unknown => Self { uid: None, gid: None, pid: None },
-        }
+        let (gid, pid) = match peer {
+            Peer::Unix { gid, pid, .. } => (Some(*gid), *pid),
+            Peer::Tcp { .. } | Peer::Unknown => (None, None),
+        };
+        Self { uid: peer.uid(), gid, pid }
     }
 }
 

@@ -7,10 +7,10 @@ use crate::bench::{
     client::Header,
     daemon::{Ended, run},
     home::NOBODY,
-    user::{User, is_root},
+    user::is_root,
 };
 
-async fn denied(daemon: &Daemon, listener: &str, reason: &str) -> f64 {
+pub(crate) async fn denied(daemon: &Daemon, listener: &str, reason: &str) -> f64 {
     let labels = [("listener", listener), ("reason", reason)];
     daemon.metrics().await.get("bearerd_requests_denied_total", &labels)
 }
@@ -210,30 +210,6 @@ async fn a_listener_lets_in_those_it_names_by_the_kernels_word() {
         assert_eq!((reply.status, reply.problem().as_str()), (403, "refused"), "we are not named");
         let status = daemon.status().await;
         assert!(status["listeners"][0]["denied"].as_u64().unwrap() >= 1, "{status}");
-    }
-}
-
-// fault 160
-#[tokio::test]
-async fn every_group_of_a_process_counts() {
-    let mut stand = Stand::new().await;
-    stand.home.open_to_all();
-    stand.home.set("listeners.apps.mode", "0666");
-    stand.home.set("listeners.apps.allow_gids", vec![4242]);
-    let daemon = stand.start().await;
-    let many: Vec<u32> = (4143..4243).collect();
-    let rows: [(u32, &[u32], u16); 6] = [
-        (4242, &[], 200),
-        (7, &[4242], 200),
-        (7, &[1, 2, 3, 4242, 5000], 200),
-        (7, &many, 200),
-        (7, &[], 403),
-        (7, &[4241, 4243], 403),
-    ];
-    for (gid, groups, status) in rows {
-        let user = User { uid: NOBODY, gid, groups };
-        let Some(mut visitor) = user.connect(&daemon.place("apps")).await else { return };
-        assert_eq!(visitor.get("/v1/token").await.status, status, "{gid} and {groups:?}");
     }
 }
 

@@ -23,6 +23,7 @@ mod life;
 mod network;
 mod notify;
 mod outage;
+mod peers;
 mod proxies;
 mod reload;
 mod reports;

@@ -179,8 +179,7 @@ fn check_exposure(section: &Section<'_>, bind: &[Address], guard: &Guard) {
     if bind.iter().any(Address::is_tcp) && !guarded {
         let problem = "is TCP with neither access token nor `allow_uids`: every local user gets \
                        the token";
-        let remedy = "set `access_token_file`, or listen on a unix socket, where users are not \
-                      all trusted";
+        let remedy = "set one of them, or listen on a unix socket, where users are not all trusted";
         section.warn("bind", problem, remedy);
     }
 }

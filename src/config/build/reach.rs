@@ -25,6 +25,7 @@ pub(super) fn check(section: &Section<'_>, bind: &[Address], guard: &Guard) {
         }
     }
     check_tls(section, bind);
+    check_peers(section, bind, guard);
 }
 
 /// Strangers come in only with a secret, and only where nobody else can read it.
@@ -53,6 +54,21 @@ fn check_hosts(section: &Section<'_>, guard: &Guard) {
 fn means_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Users are for whom the kernel tells the user, groups for whom it tells the groups.
+fn check_peers(section: &Section<'_>, bind: &[Address], guard: &Guard) {
+    if !guard.allow_uids.is_empty() && !bind.iter().all(Address::is_local) {
+        let problem = "names users of this machine, and the listener can be reached from others";
+        let remedy = "give these users a listener of their own, on a unix socket or loopback";
+        section.complain("allow_uids", problem, remedy);
+    }
+    if !guard.allow_gids.is_empty() && bind.iter().any(Address::is_tcp) {
+        let problem = "is for unix sockets: of a TCP connection the kernel tells the user, but no \
+                       group";
+        let remedy = "name the users in `allow_uids`, or listen on unix sockets only";
+        section.complain("allow_gids", problem, remedy);
+    }
 }
 
 fn check_tls(section: &Section<'_>, bind: &[Address]) {

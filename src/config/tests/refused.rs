@@ -179,7 +179,28 @@ fn later_features_are_refused_by_name_once() {
         assert_eq!(said.len(), 1, "{said:?}");
         assert_said(&said, expected, keys);
     }
-    let on_tcp = said_of("listeners.a", "bind = \"tcp:127.0.0.1:1\"\nallow_gids = [0]");
-    assert_said(&on_tcp, "`listeners.a.allow_gids` on a TCP address is not part", "");
-    assert_eq!(said_of("listeners.a", "bind = \"unix:/a\"\nallow_uids = [0, \"root\"]"), [""; 0]);
+}
+
+#[test]
+fn peers_can_be_named_where_the_kernel_tells_of_them() {
+    let rows = [
+        ("bind = \"unix:/a\"\nallow_uids = [0, \"root\"]\nallow_gids = [0]", None),
+        ("bind = \"tcp:127.0.0.1:1\"\nallow_uids = [0]", None),
+        ("bind = [\"unix:/a\", \"tcp:localhost:1\"]\nallow_uids = [0]", None),
+        (
+            "bind = [\"unix:/a\", \"tcp:[::1]:1\"]\nallow_uids = [0]\nallow_gids = [0]",
+            Some("`listeners.a.allow_gids` is for unix sockets: of a TCP connection the kernel"),
+        ),
+        (
+            "bind = \"tcp:192.0.2.1:1\"\nallow_uids = [0]\nallow_non_loopback = true\n\
+             access_token_file = \"/t\"\ntls = { cert_file = \"/c\", key_file = \"/k\" }\n\
+             allowed_hosts = [\"a\"]",
+            Some("`listeners.a.allow_uids` names users of this machine, and the listener can be"),
+        ),
+    ];
+    for (keys, expected) in rows {
+        let said = said_of("listeners.a", keys);
+        assert_eq!(said.len(), usize::from(expected.is_some()), "{keys}: {said:?}");
+        expected.into_iter().for_each(|expected| assert_said(&said, expected, keys));
+    }
 }

@@ -29,6 +29,11 @@ pub(crate) fn is_root() -> bool {
 }
 
 impl User<'_> {
+    /// Names a user whose only group has the same number.
+    pub(crate) fn number(uid: u32) -> Self {
+        Self { uid, gid: uid, groups: &[] }
+    }
+
     /// Connects as this user; `None`, said aloud, where we may not.
     pub(crate) async fn connect(self, place: &Place) -> Option<Visitor> {
         if !is_root() {
