@@ -153,15 +153,16 @@ impl Doors {
         self.roster.store(Arc::new(self.listeners.iter().map(Door::show).collect()));
     }
 
-    /// Says at once that nobody will be let in by TCP, instead of leaving it to each refusal.
+    /// Says at once that users cannot be told apart, instead of leaving it to each refusal.
     fn try_out_owners(&self, name: &str, listener: &Listener) {
         let is_tcp = listener.bind.iter().any(|bind| matches!(bind, Bind::Tcp(_)));
         if is_tcp
-            && !listener.guard.allow_uids.is_empty()
+            && listener.tells_users_apart()
             && let Err(error) = self.commons.owners.try_out()
         {
             tracing::error!(listener = name, problem = %error.kind(),
-                "the kernel does not tell whose TCP connections are, so all are refused");
+                "the kernel does not tell whose TCP connections are: none is of a listed user, and \
+                 all count as one user's");
         }
     }
 

@@ -23,8 +23,6 @@ const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
     ("listeners.*.serve", When::Begins("auth")),
-    ("listeners.*.max_connections_per_uid", When::Changed),
-    ("listeners.*.max_requests_per_second_per_uid", When::Changed),
     ("sinks.*", When::Changed),
     ("state.cache_token", When::Changed),
     ("process.sandbox", When::Begins("require")),

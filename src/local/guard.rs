@@ -3,7 +3,7 @@
 //! What a browser, a forwarding proxy or a forged request cannot help sending is refused; what
 //! curl, Python, Go and Node send passes (faults 126 to 136).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::Authority,
@@ -23,6 +23,10 @@ use crate::{
 pub enum Denial {
     /// The kernel says that the peer is none of those who may.
     Peer,
+    /// The user has all the connections that it may have.
+    Connections,
+    /// The user has sent all the requests that it may send for now.
+    Requests,
     /// `Host` is missing or there twice.
     HostMissing,
     /// `Host` is not on the list.
@@ -41,8 +45,10 @@ pub enum Denial {
 
 impl Denial {
     /// Lists every reason, for metrics that exist from the start.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Peer,
+        Self::Connections,
+        Self::Requests,
         Self::HostMissing,
         Self::Host,
         Self::Browser,
@@ -57,6 +63,8 @@ impl Denial {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Peer => "peer",
+            Self::Connections => "user_connections",
+            Self::Requests => "user_requests",
             Self::HostMissing => "host_missing",
             Self::Host => "host",
             Self::Header => "header",
@@ -73,6 +81,8 @@ impl Denial {
         match self {
             Self::Peer => Kind::Refused
                 .because("this user may not use this socket: see allow_uids and allow_gids"),
+            Self::Connections => too_many("connections", "max_connections_per_uid"),
+            Self::Requests => too_many("requests", "max_requests_per_second_per_uid"),
             Self::HostMissing => Kind::BadRequest.because("send exactly one Host header"),
             Self::Host => Kind::WrongHost
                 .because("name this listener as localhost or by its address: see allowed_hosts"),
@@ -88,6 +98,12 @@ impl Denial {
             ),
         }
     }
+}
+
+fn too_many(what: &str, limit: &str) -> Problem {
+    let detail = format!("this user has too many {what} here: see {limit}");
+    // What a user may have of a second comes back within one.
+    Problem { retry_after: Some(Duration::from_secs(1)), ..Kind::TooManyRequests.because(detail) }
 }
 
 /// What shows that a request was meant for us.

@@ -15,3 +15,5 @@ pub mod server;
 pub mod telemetry;
 pub mod tls;
 mod token;
+pub mod users;
+mod visit;

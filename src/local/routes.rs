@@ -119,9 +119,10 @@ impl App for LocalApi {
     /// On Okta's paths errors have Okta's shape.
     fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
         match endpoint {
-            Endpoint::Proxy => Refusal::Guard(problem.kind.status(), problem.detail)
-                .into_response()
-                .map(Body::from),
+            Endpoint::Proxy => {
+                let Problem { kind, detail, retry_after, .. } = problem;
+                Refusal::Guard(kind.status(), detail, retry_after).into_response().map(Body::from)
+            }
             _ => problem.into_response(),
         }
     }

@@ -1,6 +1,6 @@
 //! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{Request, Response, header, request::Parts, uri::Scheme};
@@ -13,26 +13,23 @@ use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    net::TcpStream,
+    time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use super::visit::Socket;
 use super::{
     body::Body,
     guard::{self, Denial, Proof},
     paced::{Busy, Paced},
     problem::Problem,
     tls::{self, Certificate},
+    visit::{Rules, Stream, Visit},
 };
 use crate::{
     config::model::{Guard, Limits},
-    process::{
-        clock::Clock,
-        peer::Peer,
-        tcp_owner::{Ends, Holder, TcpOwners},
-    },
+    process::{clock::Clock, peer::Peer, tcp_owner::TcpOwners},
     proxy::Answered,
     telemetry::{
         audit::Audit,
@@ -46,6 +43,11 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
 /// Rest after an accept that failed because something ran out.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// What a client is told whose user has all the connections that it may have.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n\
+    Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n";
 
 /// Answers the requests of one kind of listener; the guard has let them in.
 pub trait App: Send + Sync + 'static {
@@ -103,22 +105,6 @@ pub struct Common {
     pub owners: Arc<TcpOwners>,
 }
 
-/// What connections come in under, from their first byte to their last.
-struct Rules {
-    guard: Guard,
-    limits: Limits,
-    places: Arc<Semaphore>,
-    /// Other rules are in force.
-    superseded: CancellationToken,
-}
-
-impl Rules {
-    fn new(guard: Guard, limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { guard, limits, places, superseded: CancellationToken::new() }
-    }
-}
-
 /// Rides on an answer to tell what the issuer said.
 #[derive(Clone, Copy, Debug)]
 struct Forwarded {
@@ -139,14 +125,6 @@ pub fn forwarded(answered: Answered) -> Response<Body> {
     let Answered { mut response, upstream, replay, failure } = answered;
     response.extensions_mut().insert(Forwarded { upstream, replay, failure, denied });
     response.map(Body::from)
-}
-
-/// Where connections come from.
-pub enum Socket {
-    /// A unix socket.
-    Unix(UnixListener),
-    /// A TCP socket with its port.
-    Tcp(TcpListener, u16),
 }
 
 impl<A: App> Server<A> {
@@ -214,7 +192,7 @@ impl<A: App> Server<A> {
             // A place first: what is not accepted costs nothing here.
             let accepted = async {
                 let place = Arc::clone(&rules.places).acquire_owned().await.ok()?;
-                Some((place, accept(&socket, &rules.guard).await))
+                Some((place, socket.accept(&rules).await))
             };
             let accepted = tokio::select! {
                 biased;
@@ -247,8 +225,11 @@ impl<A: App> Server<A> {
         let server = Arc::clone(self);
         tracker.spawn(async move {
             let _counted = Counted::new(&server.metrics.connections);
-            server.recognise(&stream, &mut visit);
+            visit.recognise(&stream, &server.common.owners);
             server.audit.connected(&visit.peer);
+            if !visit.enter(server.common.clock.tick()) {
+                return server.turn_away(&stream, &visit);
+            }
             match (stream, server.shown()) {
                 (Stream::Unix(stream), _) => server.converse(stream, &visit).await,
                 (Stream::Tcp(stream, _), None) => server.converse(stream, &visit).await,
@@ -260,16 +241,14 @@ impl<A: App> Server<A> {
         });
     }
 
-    /// Asks whose a TCP connection is, if it matters: once, and only here, where nobody else waits.
-    fn recognise(&self, stream: &Stream, visit: &mut Visit) {
-        if let (Stream::Tcp(stream, client), Peer::Tcp { uid, .. }) = (stream, &mut visit.peer)
-            && !visit.rules.guard.allow_uids.is_empty()
-            && let Ok(server) = stream.local_addr()
-            && let Ok(Holder::User(holder)) =
-                self.common.owners.holder(Ends { client: *client, server })
-        {
-            *uid = Some(holder);
-        }
+    /// Sends a user away who is here too often; told only if that takes no time.
+    fn turn_away(&self, stream: &Stream, visit: &Visit) {
+        self.note(Denial::Connections, &visit.peer);
+        let _told = match stream {
+            Stream::Unix(stream) => stream.try_write(TOO_MANY),
+            Stream::Tcp(stream, _) if self.shown().is_none() => stream.try_write(TOO_MANY),
+            Stream::Tcp(..) => return,
+        };
     }
 
     /// Speaks TLS first; the time of that counts as the first request's.
@@ -335,7 +314,11 @@ impl<A: App> Server<A> {
         }
         let endpoint = self.app.endpoint(&parts);
         let may_close = !body.is_end_stream();
-        let mut response = match self.check(endpoint, visit, &parts) {
+        let admission = match visit.ask(began) {
+            true => self.check(endpoint, visit, &parts),
+            false => Err(Denial::Requests),
+        };
+        let mut response = match admission {
             Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
             Err(denial) => self.deny(endpoint, denial, &visit.peer),
         };
@@ -361,7 +344,10 @@ impl<A: App> Server<A> {
     fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: &Peer) -> Response<Body> {
         self.note(denial, peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
-        response.headers_mut().insert(header::CONNECTION, CLOSE);
+        if denial != Denial::Requests {
+            // Who only comes too often need not connect anew for it.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         response
     }
 
@@ -372,51 +358,6 @@ impl<A: App> Server<A> {
 }
 
 const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");
-
-enum Stream {
-    Unix(UnixStream),
-    /// With the client's address.
-    Tcp(TcpStream, SocketAddr),
-}
-
-async fn accept(socket: &Socket, guard: &Guard) -> io::Result<(Stream, Peer)> {
-    match socket {
-        Socket::Unix(listener) => {
-            let (stream, _unnamed) = listener.accept().await?;
-            let peer = Peer::at(&stream, !guard.allow_gids.is_empty());
-            Ok((Stream::Unix(stream), peer))
-        }
-        Socket::Tcp(listener, port) => {
-            let (stream, client) = listener.accept().await?;
-            // Answers are small and whole: waiting to fill a packet only delays them.
-            stream.set_nodelay(true)?;
-            Ok((Stream::Tcp(stream, client), Peer::Tcp { port: *port, uid: None }))
-        }
-    }
-}
-
-/// One connection: who came, and under which rules.
-struct Visit {
-    peer: Peer,
-    rules: Arc<Rules>,
-    /// The first request's head has to be there by then.
-    heard_by: Instant,
-    scheme: Scheme,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Visit {
-    fn new(
-        peer: Peer,
-        rules: Arc<Rules>,
-        stop: CancellationToken,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
-        let heard_by = Instant::now() + rules.limits.header_timeout;
-        Self { peer, rules, heard_by, scheme: Scheme::HTTP, stop, _place: place }
-    }
-}
 
 /// Counts a connection for as long as its task lives, however that ends.
 struct Counted(IntGauge);

@@ -96,3 +96,90 @@ async fn a_connection_that_is_closed_already_is_nobodys() {
     assert_eq!(answered("200").await, 0.0);
     assert_eq!(Visitor::connect(&place).await.get("/v1/token").await.status, 200, "we are root");
 }
+
+/// A stand whose listeners other users may come to, with a limit on each.
+async fn shared_out(limit: &str, most: i64) -> Stand {
+    let mut stand = Stand::new().await;
+    stand.home.open_to_all();
+    stand.home.set("listeners.apps.mode", "0666");
+    for listener in ["apps", "web"] {
+        stand.home.set(&format!("listeners.{listener}.{limit}"), most);
+    }
+    stand
+}
+
+// fault 185
+#[tokio::test]
+async fn a_user_has_its_places_and_no_more() {
+    if !is_root() {
+        return;
+    }
+    let stand = shared_out("max_connections_per_uid", 2).await;
+    let daemon = stand.start().await;
+    for (listener, place) in ["apps", "web"].into_iter().zip(daemon.places()) {
+        let come = async |uid| User::number(uid).connect(&place).await.unwrap();
+        let mut inside = [come(NOBODY).await, come(NOBODY).await];
+        for visitor in &mut inside {
+            assert_eq!(visitor.get("/v1/token").await.status, 200);
+        }
+        let mut third = come(NOBODY).await;
+        let reply = third.reply().await;
+        assert_eq!((reply.status, reply.header("retry-after")), (429, Some("1")));
+        assert!(reply.is_last() && third.rest().await.is_empty());
+        assert_eq!(denied(&daemon, listener, "user_connections").await, 1.0);
+        assert_eq!(come(7).await.get("/v1/token").await.status, 200, "another user");
+        drop(inside);
+        until("the places are free", async || {
+            let mut visitor = come(NOBODY).await;
+            visitor.try_send(&request("GET", "/v1/token", &[], b"")).await;
+            visitor.reply().await.status == 200
+        })
+        .await;
+    }
+}
+
+// fault 188
+#[tokio::test]
+async fn a_user_has_its_requests_in_a_second_and_no_more() {
+    if !is_root() {
+        return;
+    }
+    let mut stand = shared_out("max_requests_per_second_per_uid", 1).await;
+    stand.home.set("listeners.web.serve", vec!["token", "proxy"]);
+    let daemon = stand.start().await;
+    for (listener, place) in ["apps", "web"].into_iter().zip(daemon.places()) {
+        let mut eager = User::number(NOBODY).connect(&place).await.unwrap();
+        assert_eq!(eager.get("/v1/token").await.status, 200);
+        let mut refused = 0;
+        // Those that a slow machine needs seconds for are let in.
+        for _ in 0..50 {
+            let reply = eager.get("/v1/token").await;
+            if reply.status != 200 {
+                assert_eq!((reply.status, reply.problem().as_str()), (429, "too-many-requests"));
+                assert_eq!(reply.header("retry-after"), Some("1"));
+                assert!(!reply.is_last(), "it need not connect anew");
+                refused += 1;
+            }
+        }
+        assert!(refused > 25, "{refused}");
+        assert_eq!(denied(&daemon, listener, "user_requests").await, f64::from(refused));
+        let mut other = User::number(7).connect(&place).await.unwrap();
+        assert_eq!(other.get("/v1/token").await.status, 200, "another user");
+        until("a second has passed", async || eager.get("/v1/token").await.status == 200).await;
+    }
+    let mut eager = User::number(NOBODY).connect(&daemon.place("web")).await.unwrap();
+    until("Okta's paths have Okta's errors", async || {
+        let reply = eager.get("/v1/teams/acme/current_user").await;
+        let is_refused = reply.status == 429;
+        if is_refused {
+            let error = reply.json();
+            assert_eq!(
+                (&error["code"], &error["type"]),
+                (&429.into(), &"too_many_requests".into())
+            );
+            assert_eq!(reply.header("retry-after"), Some("1"));
+        }
+        is_refused
+    })
+    .await;
+}
