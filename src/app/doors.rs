@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -32,16 +33,13 @@ use crate::{
     telemetry::{audit::Audit, logs::Logs},
 };
 
-/// Connections of scrapers and probes at once.
-const TELEMETRY_CONNECTIONS: usize = 128;
-/// Connections of operators at once.
-const CONTROL_CONNECTIONS: usize = 32;
-
 /// Holds every open socket.
 pub(super) struct Doors {
     commons: Commons,
     logs: Arc<Mutex<Logs>>,
     roster: Arc<Roster>,
+    /// What the connections of all listeners may take.
+    descriptors: Arc<Semaphore>,
     listeners: BTreeMap<String, Door>,
     house: Vec<Taken>,
     access_tokens: AccessTokens,
@@ -75,10 +73,12 @@ impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
         let roster = Arc::default();
         let access_tokens = AccessTokens::new(commons.clone());
+        let descriptors = Arc::new(Semaphore::new(commons.shares.listeners));
         Self {
             commons,
             logs,
             roster,
+            descriptors,
             listeners: BTreeMap::new(),
             house: Vec::new(),
             access_tokens,
@@ -181,7 +181,8 @@ impl Doors {
             Arc::clone(&self.commons.clock),
             self.commons.closing.clone(),
         );
-        let server = self.server(name, app, listener.guard.clone(), listener.limits.clone());
+        let (guard, limits) = (listener.guard.clone(), listener.limits.clone());
+        let server = self.server(name, app, guard, limits, &self.descriptors);
         // Before the first connection: none is to be served in the clear.
         server.show(certificate);
         let close = self.commons.closing.child_token();
@@ -218,12 +219,20 @@ impl Doors {
         Some(token)
     }
 
-    fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
+    fn server<A: App>(
+        &self,
+        name: &str,
+        app: A,
+        guard: Guard,
+        limits: Limits,
+        descriptors: &Arc<Semaphore>,
+    ) -> Arc<Server<A>> {
         let Commons { clock, owners, .. } = self.commons.clone();
         let audit = Audit::new(name, Arc::clone(&clock));
         let reasons = [&Denial::ALL.map(Denial::label)[..], &[tls::REFUSED]].concat();
         let metrics = self.commons.metrics.listener(name, &reasons);
-        Arc::new(Server::new(app, guard, limits, metrics, audit, Common { clock, owners }))
+        let common = Common { clock, owners, descriptors: Arc::clone(descriptors) };
+        Arc::new(Server::new(app, guard, limits, metrics, audit, common))
     }
 
     fn accept<A: App>(
@@ -266,8 +275,8 @@ impl Doors {
         let app =
             TelemetryApi::new(self.commons.metrics.clone(), credentials, Arc::clone(&self.logs));
         let guard = Guard { allowed_hosts: settings.allowed_hosts.clone(), ..Guard::default() };
-        let limits = Limits { max_connections: TELEMETRY_CONNECTIONS, ..Limits::default() };
-        let server = self.server("telemetry", app, guard, limits);
+        let places = Arc::new(Semaphore::new(self.commons.shares.telemetry));
+        let server = self.server("telemetry", app, guard, Limits::default(), &places);
         self.accept("telemetry", &server, socket, &self.commons.closing);
         self.house.push(taken);
         Ok(())
@@ -286,12 +295,12 @@ impl Doors {
             allow_uids: [&[0, our_uid()], settings.allow_uids.as_slice()].concat(),
             ..Guard::default()
         };
-        let limits = Limits { max_connections: CONTROL_CONNECTIONS, ..Limits::default() };
+        let places = Arc::new(Semaphore::new(self.commons.shares.control));
         let (credentials, roster) =
             (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
         let clock = Arc::clone(&self.commons.clock);
         let app = Control::new(credentials, roster, clock, self.commons.closing.clone());
-        let server = self.server("control", app, guard, limits);
+        let server = self.server("control", app, guard, Limits::default(), &places);
         self.accept("control", &server, socket, &self.commons.closing);
         self.house.push(taken);
         Ok(())

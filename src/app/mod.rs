@@ -24,6 +24,7 @@ use crate::{
     okta::transport::TransportError,
     process::{
         clock::{Clock, SystemClock},
+        shares::Shares,
         tcp_owner::TcpOwners,
     },
     telemetry::{logs::Logs, metrics::Metrics},
@@ -59,6 +60,7 @@ pub(crate) struct Commons {
     metrics: Metrics,
     credentials: Arc<Credentials>,
     owners: Arc<TcpOwners>,
+    shares: Shares,
     /// Connections; a stop waits for them.
     visits: TaskTracker,
     /// All other tasks.
@@ -109,6 +111,7 @@ impl Commons {
             metrics: Metrics::new(),
             credentials: Arc::default(),
             owners: Arc::default(),
+            shares: Shares::of_process(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

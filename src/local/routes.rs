@@ -111,6 +111,11 @@ impl App for LocalApi {
         }
     }
 
+    /// A forwarded call needs a connection to the issuer, too.
+    fn descriptors(&self) -> u32 {
+        if self.served.load().proxy.is_some() { 2 } else { 1 }
+    }
+
     /// A forwarded call ends with its client, so that has to be noticed at once.
     fn answers_half_closed(&self) -> bool {
         self.served.load().proxy.is_none()

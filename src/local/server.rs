@@ -14,6 +14,7 @@ use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::{AcquireError, Semaphore},
     time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,7 +26,7 @@ use super::{
     paced::{Busy, Paced},
     problem::Problem,
     tls::{self, Certificate},
-    visit::{Rules, Stream, Visit},
+    visit::{Place, Rules, Stream, Visit},
 };
 use crate::{
     config::model::{Guard, Limits},
@@ -60,6 +61,11 @@ pub trait App: Send + Sync + 'static {
     /// Tells what a request for an endpoint shows that it was meant for us.
     fn proof(&self, _endpoint: Self::Endpoint) -> Proof {
         Proof::Header
+    }
+
+    /// Tells how many descriptors a connection may take, together with what is opened for it.
+    fn descriptors(&self) -> u32 {
+        1
     }
 
     /// Tells whether a connection may bring a second request.
@@ -103,6 +109,8 @@ pub struct Common {
     pub clock: Arc<dyn Clock>,
     /// Tells whose TCP connections are.
     pub owners: Arc<TcpOwners>,
+    /// Descriptors that these servers' connections may take together.
+    pub descriptors: Arc<Semaphore>,
 }
 
 /// Rides on an answer to tell what the issuer said.
@@ -191,7 +199,7 @@ impl<A: App> Server<A> {
             let rules = self.rules.load_full();
             // A place first: what is not accepted costs nothing here.
             let accepted = async {
-                let place = Arc::clone(&rules.places).acquire_owned().await.ok()?;
+                let place = self.place(&rules).await.ok()?;
                 Some((place, socket.accept(&rules).await))
             };
             let accepted = tokio::select! {
@@ -209,6 +217,14 @@ impl<A: App> Server<A> {
                 Some((_, Err(error))) => self.accept_failed(&error).await,
             }
         }
+    }
+
+    /// Waits until one more connection has room, in the listener and in the process.
+    async fn place(&self, rules: &Rules) -> Result<Place, AcquireError> {
+        let of_listener = Arc::clone(&rules.places).acquire_owned().await?;
+        let descriptors = Arc::clone(&self.common.descriptors);
+        let of_process = descriptors.acquire_many_owned(self.app.descriptors()).await?;
+        Ok([of_listener, of_process])
     }
 
     /// A peer that left is no reason to rest; what ran out is (fault 187).

@@ -86,15 +86,18 @@ pub(super) struct Visit {
     pub(super) scheme: Scheme,
     pub(super) stop: CancellationToken,
     stay: Option<Stay>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
+
+/// Room for one connection: in its listener, and among the descriptors of the process.
+pub(super) type Place = [OwnedSemaphorePermit; 2];
 
 impl Visit {
     pub(super) fn new(
         peer: Peer,
         rules: Arc<Rules>,
         stop: CancellationToken,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let heard_by = Instant::now() + rules.limits.header_timeout;
         Self { peer, rules, heard_by, scheme: Scheme::HTTP, stop, stay: None, _place: place }

@@ -11,6 +11,7 @@ pub mod path_error;
 pub mod peer;
 pub mod secret;
 pub mod secret_file;
+pub mod shares;
 pub mod signals;
 pub mod tcp_owner;
 pub mod trust;

@@ -16,6 +16,7 @@ mod api;
 mod bench;
 mod commands;
 mod deadlines;
+mod descriptors;
 mod exec;
 mod guard;
 mod keyfile;
