@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
         bind::{BindError, SocketGuard, bind_tcp, bind_unix},
         guard::Denial,
         routes::LocalApi,
-        server::{App, Server, Socket},
+        server::{App, Common, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
         tls::{self, Certificate},
     },
@@ -32,16 +33,13 @@ use crate::{
     telemetry::{audit::Audit, logs::Logs},
 };
 
-/// Connections of scrapers and probes at once.
-const TELEMETRY_CONNECTIONS: usize = 128;
-/// Connections of operators at once.
-const CONTROL_CONNECTIONS: usize = 32;
-
 /// Holds every open socket.
 pub(super) struct Doors {
     commons: Commons,
     logs: Arc<Mutex<Logs>>,
     roster: Arc<Roster>,
+    /// What the connections of all listeners may take.
+    descriptors: Arc<Semaphore>,
     listeners: BTreeMap<String, Door>,
     house: Vec<Taken>,
     access_tokens: AccessTokens,
@@ -75,10 +73,12 @@ impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
         let roster = Arc::default();
         let access_tokens = AccessTokens::new(commons.clone());
+        let descriptors = Arc::new(Semaphore::new(commons.shares.listeners));
         Self {
             commons,
             logs,
             roster,
+            descriptors,
             listeners: BTreeMap::new(),
             house: Vec::new(),
             access_tokens,
@@ -141,6 +141,7 @@ impl Doors {
             }
         }
         for (name, listener) in &config.listeners {
+            self.try_out_owners(name, listener);
             let local = self.local_token(name, listener, config);
             if let Some(door) = self.listeners.get_mut(name) {
                 door.server.app().configure(listener, local);
@@ -150,6 +151,19 @@ impl Doors {
             }
         }
         self.roster.store(Arc::new(self.listeners.iter().map(Door::show).collect()));
+    }
+
+    /// Says at once that users cannot be told apart, instead of leaving it to each refusal.
+    fn try_out_owners(&self, name: &str, listener: &Listener) {
+        let is_tcp = listener.bind.iter().any(|bind| matches!(bind, Bind::Tcp(_)));
+        if is_tcp
+            && listener.tells_users_apart()
+            && let Err(error) = self.commons.owners.try_out()
+        {
+            tracing::error!(listener = name, problem = %error.kind(),
+                "the kernel does not tell whose TCP connections are: none is of a listed user, and \
+                 all count as one user's");
+        }
     }
 
     fn open(
@@ -167,7 +181,8 @@ impl Doors {
             Arc::clone(&self.commons.clock),
             self.commons.closing.clone(),
         );
-        let server = self.server(name, app, listener.guard.clone(), listener.limits.clone());
+        let (guard, limits) = (listener.guard.clone(), listener.limits.clone());
+        let server = self.server(name, app, guard, limits, &self.descriptors);
         // Before the first connection: none is to be served in the clear.
         server.show(certificate);
         let close = self.commons.closing.child_token();
@@ -204,12 +219,20 @@ impl Doors {
         Some(token)
     }
 
-    fn server<A: App>(&self, name: &str, app: A, guard: Guard, limits: Limits) -> Arc<Server<A>> {
-        let clock = Arc::clone(&self.commons.clock);
+    fn server<A: App>(
+        &self,
+        name: &str,
+        app: A,
+        guard: Guard,
+        limits: Limits,
+        descriptors: &Arc<Semaphore>,
+    ) -> Arc<Server<A>> {
+        let Commons { clock, owners, .. } = self.commons.clone();
         let audit = Audit::new(name, Arc::clone(&clock));
         let reasons = [&Denial::ALL.map(Denial::label)[..], &[tls::REFUSED]].concat();
         let metrics = self.commons.metrics.listener(name, &reasons);
-        Arc::new(Server::new(app, guard, limits, metrics, audit, clock))
+        let common = Common { clock, owners, descriptors: Arc::clone(descriptors) };
+        Arc::new(Server::new(app, guard, limits, metrics, audit, common))
     }
 
     fn accept<A: App>(
@@ -252,8 +275,8 @@ impl Doors {
         let app =
             TelemetryApi::new(self.commons.metrics.clone(), credentials, Arc::clone(&self.logs));
         let guard = Guard { allowed_hosts: settings.allowed_hosts.clone(), ..Guard::default() };
-        let limits = Limits { max_connections: TELEMETRY_CONNECTIONS, ..Limits::default() };
-        let server = self.server("telemetry", app, guard, limits);
+        let places = Arc::new(Semaphore::new(self.commons.shares.telemetry));
+        let server = self.server("telemetry", app, guard, Limits::default(), &places);
         self.accept("telemetry", &server, socket, &self.commons.closing);
         self.house.push(taken);
         Ok(())
@@ -269,12 +292,12 @@ impl Doors {
             allow_uids: [&[0, our_uid()], settings.allow_uids.as_slice()].concat(),
             ..Guard::default()
         };
-        let limits = Limits { max_connections: CONTROL_CONNECTIONS, ..Limits::default() };
+        let places = Arc::new(Semaphore::new(self.commons.shares.control));
         let (credentials, roster) =
             (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
         let clock = Arc::clone(&self.commons.clock);
         let app = Control::new(credentials, roster, clock, self.commons.closing.clone());
-        let server = self.server("control", app, guard, limits);
+        let server = self.server("control", app, guard, Limits::default(), &places);
         self.accept("control", &server, socket, &self.commons.closing);
         self.house.push(taken);
         Ok(())

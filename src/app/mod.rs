@@ -22,7 +22,11 @@ use crate::{
         access_token::AccessTokenError, bind::BindError, credentials::Credentials, tls::TlsError,
     },
     okta::transport::TransportError,
-    process::clock::{Clock, SystemClock},
+    process::{
+        clock::{Clock, SystemClock},
+        shares::Shares,
+        tcp_owner::TcpOwners,
+    },
     telemetry::{logs::Logs, metrics::Metrics},
 };
 
@@ -55,6 +59,8 @@ pub(crate) struct Commons {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     credentials: Arc<Credentials>,
+    owners: Arc<TcpOwners>,
+    shares: Shares,
     /// Connections; a stop waits for them.
     visits: TaskTracker,
     /// All other tasks.
@@ -104,6 +110,8 @@ impl Commons {
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
             credentials: Arc::default(),
+            owners: Arc::default(),
+            shares: Shares::of_process(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

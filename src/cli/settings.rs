@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::exit::Exit;
 use crate::{
     config::{self, Flag, Loaded, Sources},
-    process::path_error::our_uid,
+    process::{path_error::our_uid, shares::Shares},
 };
 
 /// Holds the flags that every command takes that reads the configuration.
@@ -35,7 +35,10 @@ impl Settings {
         });
         let gid = rustix::process::getegid().as_raw();
         let environment = std::env::vars_os().collect();
-        Sources::new(self.files.clone(), environment, flags.collect(), our_uid(), gid)
+        let mut sources =
+            Sources::new(self.files.clone(), environment, flags.collect(), our_uid(), gid);
+        sources.surroundings.descriptors = Some(Shares::of_process().listeners);
+        sources
     }
 
     /// Reads the configuration.

@@ -16,18 +16,12 @@ enum When {
     Changed,
     /// A value, or item of a list, that begins so.
     Begins(&'static str),
-    /// Anything but the default, on a listener with a TCP address.
-    ChangedOnTcp,
 }
 
 /// The refused keys: `*` stands for a name, a table for all its keys.
 const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
-    ("listeners.*.allow_uids", When::ChangedOnTcp),
-    ("listeners.*.allow_gids", When::ChangedOnTcp),
-    ("listeners.*.max_connections_per_uid", When::Changed),
-    ("listeners.*.max_requests_per_second_per_uid", When::Changed),
     ("sinks.*", When::Changed),
     ("state.cache_token", When::Changed),
     ("process.sandbox", When::Begins("require")),
@@ -39,7 +33,7 @@ pub(super) fn findings(entries: &[Entry]) -> Vec<Finding> {
     let asked = LATER.iter().flat_map(|(pattern, when)| {
         entries.iter().filter_map(|entry| {
             let key = matched(pattern, &entry.key)?;
-            let what = asked_for(*when, entry, entries)?;
+            let what = asked_for(*when, entry)?;
             Some((format!("{key}{what}"), key, what, entry))
         })
     });
@@ -66,17 +60,11 @@ fn matched(pattern: &str, key: &str) -> Option<String> {
 }
 
 /// Tells what an entry asks for: nothing, the key itself (empty), or one value.
-fn asked_for(when: When, entry: &Entry, entries: &[Entry]) -> Option<String> {
+fn asked_for(when: When, entry: &Entry) -> Option<String> {
     let changed = entry.value.is_some() && entry.value != entry.default;
     match when {
         When::Begins(sign) => begins(entry, sign).then(|| format!(" with `{sign}`")),
         When::Changed => changed.then(String::new),
-        When::ChangedOnTcp => {
-            let listener = entry.key.rsplit_once('.')?.0;
-            let is_bind = |it: &&Entry| it.key.strip_prefix(listener) == Some(".bind");
-            let on_tcp = entries.iter().find(is_bind).is_some_and(|bind| begins(bind, "tcp:"));
-            (changed && on_tcp).then(|| " on a TCP address".to_owned())
-        }
     }
 }
 

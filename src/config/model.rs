@@ -105,6 +105,14 @@ pub struct Listener {
     pub proxy: Option<Proxy>,
 }
 
+impl Listener {
+    /// Tells whether it matters which user a connection is of.
+    #[must_use]
+    pub const fn tells_users_apart(&self) -> bool {
+        !self.guard.allow_uids.is_empty() || self.limits.is_shared_out()
+    }
+}
+
 /// Holds `listeners.NAME.tls`: the PEM files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
@@ -143,9 +151,9 @@ pub struct Guard {
     pub allowed_hosts: Option<Vec<String>>,
     /// Whether TCP requests must carry `X-Bearerd: 1`.
     pub require_header: bool,
-    /// User ids that may connect to a unix socket; with `allow_gids` empty too: anyone.
+    /// User ids that may connect; with `allow_gids` empty too: anyone.
     pub allow_uids: Vec<u32>,
-    /// Group ids that may connect to a unix socket.
+    /// Group ids, any of a process's, that may connect to a unix socket.
     pub allow_gids: Vec<u32>,
     /// File with the secret that requests must carry; `None` asks for none.
     pub access_token_file: Option<PathBuf>,
@@ -169,6 +177,10 @@ pub struct SocketFile {
 pub struct Limits {
     /// Connections at once, over all addresses of the listener.
     pub max_connections: usize,
+    /// Connections at once of one user; 0 is no limit.
+    pub max_connections_per_uid: usize,
+    /// Requests of one user in a second; 0 is no limit.
+    pub max_requests_per_second_per_uid: u32,
     /// Deadline of a request's head, and of a connection that has sent nothing yet.
     pub header_timeout: Duration,
     /// Longest pause between two requests of a connection.
@@ -177,10 +189,20 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
+impl Limits {
+    /// Tells whether one user may take only so much.
+    #[must_use]
+    pub const fn is_shared_out(&self) -> bool {
+        self.max_connections_per_uid > 0 || self.max_requests_per_second_per_uid > 0
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 1024,
+            max_connections_per_uid: 0,
+            max_requests_per_second_per_uid: 0,
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(5),

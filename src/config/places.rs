@@ -24,6 +24,8 @@ pub struct Surroundings {
     pub xdg_state_home: Option<PathBuf>,
     /// `$HOME`.
     pub home: Option<PathBuf>,
+    /// Descriptors that connections of all listeners may take together, if that is known.
+    pub descriptors: Option<usize>,
 }
 
 impl Surroundings {
@@ -45,6 +47,7 @@ impl Surroundings {
             xdg_runtime_dir: directory("XDG_RUNTIME_DIR"),
             xdg_state_home: directory("XDG_STATE_HOME"),
             home: directory("HOME"),
+            descriptors: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! What a browser, a forwarding proxy or a forged request cannot help sending is refused; what
 //! curl, Python, Go and Node send passes (faults 126 to 136).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::Authority,
@@ -23,6 +23,10 @@ use crate::{
 pub enum Denial {
     /// The kernel says that the peer is none of those who may.
     Peer,
+    /// The user has all the connections that it may have.
+    Connections,
+    /// The user has sent all the requests that it may send for now.
+    Requests,
     /// `Host` is missing or there twice.
     HostMissing,
     /// `Host` is not on the list.
@@ -41,8 +45,10 @@ pub enum Denial {
 
 impl Denial {
     /// Lists every reason, for metrics that exist from the start.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Peer,
+        Self::Connections,
+        Self::Requests,
         Self::HostMissing,
         Self::Host,
         Self::Browser,
@@ -57,6 +63,8 @@ impl Denial {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Peer => "peer",
+            Self::Connections => "user_connections",
+            Self::Requests => "user_requests",
             Self::HostMissing => "host_missing",
             Self::Host => "host",
             Self::Header => "header",
@@ -73,6 +81,8 @@ impl Denial {
         match self {
             Self::Peer => Kind::Refused
                 .because("this user may not use this socket: see allow_uids and allow_gids"),
+            Self::Connections => too_many("connections", "max_connections_per_uid"),
+            Self::Requests => too_many("requests", "max_requests_per_second_per_uid"),
             Self::HostMissing => Kind::BadRequest.because("send exactly one Host header"),
             Self::Host => Kind::WrongHost
                 .because("name this listener as localhost or by its address: see allowed_hosts"),
@@ -88,6 +98,12 @@ impl Denial {
             ),
         }
     }
+}
+
+fn too_many(what: &str, limit: &str) -> Problem {
+    let detail = format!("this user has too many {what} here: see {limit}");
+    // What a user may have of a second comes back within one.
+    Problem { retry_after: Some(Duration::from_secs(1)), ..Kind::TooManyRequests.because(detail) }
 }
 
 /// What shows that a request was meant for us.
@@ -113,7 +129,7 @@ const REQUIRED: HeaderName = HeaderName::from_static("x-bearerd");
 /// # Errors
 ///
 /// Returns the first reason to refuse it.
-pub fn check(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
+pub fn check(guard: &Guard, peer: &Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
     check_peer(guard, peer)?;
     check_owner(proof, peer)?;
     check_host(guard, peer, proof, request)?;
@@ -126,20 +142,25 @@ pub fn check(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Resul
     check_proof(guard, peer, proof, &request.headers)
 }
 
-fn check_peer(guard: &Guard, peer: Peer) -> Result<(), Denial> {
+fn check_peer(guard: &Guard, peer: &Peer) -> Result<(), Denial> {
     if guard.allow_uids.is_empty() && guard.allow_gids.is_empty() {
         return Ok(());
     }
+    let is_named = peer.uid().is_some_and(|uid| guard.allow_uids.contains(&uid));
     match peer {
-        Peer::Unix { uid, .. } if guard.allow_uids.contains(&uid) => Ok(()),
-        Peer::Unix { gid, .. } if guard.allow_gids.contains(&gid) => Ok(()),
+        _ if is_named => Ok(()),
+        Peer::Unix { gid, groups, .. } if is_in_one(guard, *gid, groups) => Ok(()),
         _ => Err(Denial::Peer),
     }
 }
 
-fn check_owner(proof: &Proof, peer: Peer) -> Result<(), Denial> {
+fn is_in_one(guard: &Guard, gid: u32, groups: &[u32]) -> bool {
+    [&[gid], groups].into_iter().flatten().any(|group| guard.allow_gids.contains(group))
+}
+
+fn check_owner(proof: &Proof, peer: &Peer) -> Result<(), Denial> {
     match (proof, peer) {
-        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == *owner || uid == 0 => Ok(()),
+        (Proof::Owner(owner), Peer::Unix { uid, .. }) if uid == owner || *uid == 0 => Ok(()),
         (Proof::Owner(_), _) => Err(Denial::Peer),
         _ => Ok(()),
     }
@@ -147,21 +168,21 @@ fn check_owner(proof: &Proof, peer: Peer) -> Result<(), Denial> {
 
 /// Lists of hosts are for TCP; on a unix socket no page can name itself. The visitor of a reverse
 /// proxy names what he visits.
-fn check_host(guard: &Guard, peer: Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
+fn check_host(guard: &Guard, peer: &Peer, proof: &Proof, request: &Parts) -> Result<(), Denial> {
     let host = match single(&request.headers, &header::HOST) {
         One::Value(host) => Some(host),
         One::Many => return Err(Denial::HostMissing),
         One::None if request.version == Version::HTTP_10 => None,
         One::None => return Err(Denial::HostMissing),
     };
-    let (Peer::Tcp { port }, Some(allowed), false) =
+    let (Peer::Tcp { port, .. }, Some(allowed), false) =
         (peer, &guard.allowed_hosts, matches!(proof, Proof::Visitor(_)))
     else {
         return Ok(());
     };
     let target = request.uri.authority().map(Authority::as_str);
     let named = [host, target.map(str::as_bytes)];
-    if host.is_none() || !named.into_iter().flatten().all(|name| is_allowed(name, allowed, port)) {
+    if host.is_none() || !named.into_iter().flatten().all(|name| is_allowed(name, allowed, *port)) {
         return Err(Denial::Host);
     }
     Ok(())
@@ -209,7 +230,7 @@ fn told_by(name: &HeaderName, value: &HeaderValue) -> Option<Denial> {
 
 fn check_proof(
     guard: &Guard,
-    peer: Peer,
+    peer: &Peer,
     proof: &Proof,
     headers: &HeaderMap,
 ) -> Result<(), Denial> {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::process::peer::Peer;
 
-const TCP: Peer = Peer::Tcp { port: 8420 };
-const UNIX: Peer = Peer::Unix { uid: 1000, gid: 100, pid: Some(7) };
+const TCP: Peer = Peer::Tcp { port: 8420, uid: None };
+const UNIX: Peer = Peer::Unix { uid: 1000, gid: 100, groups: Vec::new(), pid: Some(7) };
 
 fn guard() -> Guard {
     Guard {
@@ -15,7 +15,7 @@ fn guard() -> Guard {
 }
 
 /// Checks `GET target` with these headers.
-fn verdict(guard: &Guard, peer: Peer, target: &str, headers: &[(&str, &str)]) -> Option<Denial> {
+fn verdict(guard: &Guard, peer: &Peer, target: &str, headers: &[(&str, &str)]) -> Option<Denial> {
     let mut request = http::Request::get(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -27,11 +27,11 @@ fn verdict(guard: &Guard, peer: Peer, target: &str, headers: &[(&str, &str)]) ->
 /// Checks a request over TCP that carries what it must, and these headers.
 fn tcp(headers: &[(&str, &str)]) -> Option<Denial> {
     let usual = [("host", "localhost:8420"), ("x-bearerd", "1")];
-    verdict(&guard(), TCP, "/v1/token", &[&usual, headers].concat())
+    verdict(&guard(), &TCP, "/v1/token", &[&usual, headers].concat())
 }
 
 fn host(host: &str) -> Option<Denial> {
-    verdict(&guard(), TCP, "/v1/token", &[("host", host), ("x-bearerd", "1")])
+    verdict(&guard(), &TCP, "/v1/token", &[("host", host), ("x-bearerd", "1")])
 }
 
 // fault 126, 127, 129
@@ -78,11 +78,11 @@ fn hosts_are_exact() {
 // fault 127
 #[test]
 fn there_is_one_host() {
-    let only = |headers: &[(&str, &str)]| verdict(&guard(), TCP, "/v1/token", headers);
+    let only = |headers: &[(&str, &str)]| verdict(&guard(), &TCP, "/v1/token", headers);
     assert_eq!(only(&[("x-bearerd", "1")]), Some(Denial::HostMissing));
     let twice = [("host", "localhost"), ("host", "localhost"), ("x-bearerd", "1")];
     assert_eq!(only(&twice), Some(Denial::HostMissing));
-    assert_eq!(verdict(&guard(), UNIX, "/v1/token", &[]), Some(Denial::HostMissing));
+    assert_eq!(verdict(&guard(), &UNIX, "/v1/token", &[]), Some(Denial::HostMissing));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn http_1_0_may_leave_the_host_out_where_none_is_asked_for() {
     let old = |peer| {
         let request = http::Request::get("/").version(Version::HTTP_10).header("x-bearerd", "1");
         let (parts, ()) = request.body(()).expect("valid").into_parts();
-        check(&guard(), peer, &Proof::Header, &parts)
+        check(&guard(), &peer, &Proof::Header, &parts)
     };
     assert_eq!(old(UNIX), Ok(()));
     assert_eq!(old(TCP), Err(Denial::Host));
@@ -98,8 +98,9 @@ fn http_1_0_may_leave_the_host_out_where_none_is_asked_for() {
 
 #[test]
 fn an_absolute_target_names_a_host_of_ours_too() {
-    let to =
-        |target: &str| verdict(&guard(), TCP, target, &[("host", "localhost"), ("x-bearerd", "1")]);
+    let to = |target: &str| {
+        verdict(&guard(), &TCP, target, &[("host", "localhost"), ("x-bearerd", "1")])
+    };
     assert_eq!(to("http://localhost:8420/v1/token"), None);
     assert_eq!(to("http://evil.example/v1/token"), Some(Denial::Host));
 }
@@ -133,7 +134,7 @@ fn browsers_and_forwarders_are_refused_on_every_transport() {
     let table = browser.map(|h| (h, Denial::Browser)).into_iter();
     for (header, denial) in table.chain(forwarded.map(|h| (h, Denial::Forwarded))) {
         assert_eq!(tcp(&[header]), Some(denial), "{header:?}");
-        let unix = verdict(&guard(), UNIX, "/", &[("host", "x"), header]);
+        let unix = verdict(&guard(), &UNIX, "/", &[("host", "x"), header]);
         assert_eq!(unix, Some(denial), "{header:?}");
     }
 }
@@ -144,7 +145,7 @@ fn of_several_reasons_the_most_telling_is_given() {
     assert_eq!(tcp(&[tunnel, proxy, page]), Some(Denial::Browser));
     assert_eq!(tcp(&[tunnel, proxy]), Some(Denial::Forwarded));
     let without_required = [("host", "localhost"), tunnel];
-    assert_eq!(verdict(&guard(), TCP, "/", &without_required), Some(Denial::Upgrade));
+    assert_eq!(verdict(&guard(), &TCP, "/", &without_required), Some(Denial::Upgrade));
 }
 
 // fault 133
@@ -169,16 +170,16 @@ fn the_usual_clients_pass_untouched() {
 #[test]
 fn the_required_header_is_one_and_exact_on_tcp_only() {
     let with = |headers: &[(&str, &str)]| {
-        verdict(&guard(), TCP, "/v1/token", &[&[("host", "localhost")], headers].concat())
+        verdict(&guard(), &TCP, "/v1/token", &[&[("host", "localhost")], headers].concat())
     };
     assert_eq!(with(&[("x-bearerd", "1")]), None);
     for headers in [&[][..], &[("x-bearerd", "0")], &[("x-bearerd", "")]] {
         assert_eq!(with(headers), Some(Denial::Header), "{headers:?}");
     }
     assert_eq!(with(&[("x-bearerd", "1"), ("x-bearerd", "1")]), Some(Denial::Header));
-    assert_eq!(verdict(&guard(), UNIX, "/", &[("host", "x")]), None);
+    assert_eq!(verdict(&guard(), &UNIX, "/", &[("host", "x")]), None);
     let open = Guard { require_header: false, ..guard() };
-    assert_eq!(verdict(&open, TCP, "/", &[("host", "localhost")]), None);
+    assert_eq!(verdict(&open, &TCP, "/", &[("host", "localhost")]), None);
 }
 
 #[test]
@@ -188,17 +189,17 @@ fn the_local_token_stands_in_for_the_header_and_for_nothing_else() {
         .body(())
         .unwrap()
         .into_parts();
-    assert_eq!(check(&guard(), TCP, &Proof::LocalToken, &parts), Ok(()));
+    assert_eq!(check(&guard(), &TCP, &Proof::LocalToken, &parts), Ok(()));
     let (parts, ()) = http::Request::get("/v1/teams/acme/x")
         .header("host", "evil")
         .body(())
         .unwrap()
         .into_parts();
-    assert_eq!(check(&guard(), TCP, &Proof::LocalToken, &parts), Err(Denial::Host));
+    assert_eq!(check(&guard(), &TCP, &Proof::LocalToken, &parts), Err(Denial::Host));
 }
 
 /// Checks a request to a listener with an access token.
-fn with_access_token(peer: Peer, headers: &[(&str, &str)]) -> Result<(), Denial> {
+fn with_access_token(peer: &Peer, headers: &[(&str, &str)]) -> Result<(), Denial> {
     let guard = Guard { access_token_file: Some("/t".into()), ..guard() };
     let proof = Proof::AccessToken(Arc::new(Secret::copy_of(b"s3cret")));
     let mut request = http::Request::get("/v1/token").header("host", "localhost");
@@ -214,8 +215,8 @@ fn with_access_token(peer: Peer, headers: &[(&str, &str)]) -> Result<(), Denial>
 fn the_access_token_is_asked_for_on_every_transport() {
     let (own, token) = (("x-bearerd", "1"), ("authorization", "Bearer s3cret"));
     for peer in [TCP, UNIX] {
-        assert_eq!(with_access_token(peer, &[own, token]), Ok(()));
-        assert_eq!(with_access_token(peer, &[own, ("authorization", "bEaReR s3cret")]), Ok(()));
+        assert_eq!(with_access_token(&peer, &[own, token]), Ok(()));
+        assert_eq!(with_access_token(&peer, &[own, ("authorization", "bEaReR s3cret")]), Ok(()));
         let bad: [&[(&str, &str)]; 8] = [
             &[],
             &[("authorization", "")],
@@ -227,7 +228,7 @@ fn the_access_token_is_asked_for_on_every_transport() {
             &[token, ("authorization", "Bearer wrong")],
         ];
         for headers in bad {
-            let denial = with_access_token(peer, &[&[own], headers].concat());
+            let denial = with_access_token(&peer, &[&[own], headers].concat());
             assert_eq!(denial, Err(Denial::Credential), "{headers:?}");
         }
     }
@@ -236,21 +237,21 @@ fn the_access_token_is_asked_for_on_every_transport() {
 #[test]
 fn the_access_token_stands_in_for_nothing_else() {
     let token = ("authorization", "Bearer s3cret");
-    assert_eq!(with_access_token(TCP, &[token]), Err(Denial::Header));
-    assert_eq!(with_access_token(UNIX, &[token]), Ok(()));
+    assert_eq!(with_access_token(&TCP, &[token]), Err(Denial::Header));
+    assert_eq!(with_access_token(&UNIX, &[token]), Ok(()));
     let from_a_page = [("x-bearerd", "1"), token, ("origin", "null")];
-    assert_eq!(with_access_token(TCP, &from_a_page), Err(Denial::Browser));
+    assert_eq!(with_access_token(&TCP, &from_a_page), Err(Denial::Browser));
 }
 
 #[test]
 fn a_listener_that_asks_for_a_token_it_does_not_have_lets_nobody_in() {
     let guard = Guard { access_token_file: Some("/t".into()), ..guard() };
     let headers = [("host", "localhost"), ("x-bearerd", "1"), ("authorization", "Bearer ")];
-    assert_eq!(verdict(&guard, UNIX, "/", &headers), Some(Denial::Credential));
+    assert_eq!(verdict(&guard, &UNIX, "/", &headers), Some(Denial::Credential));
 }
 
 /// Checks a question of a reverse proxy on a listener with an access token, or without one.
-fn of_visitor(peer: Peer, token: Option<&[u8]>, headers: &[(&str, &str)]) -> Result<(), Denial> {
+fn of_visitor(peer: &Peer, token: Option<&[u8]>, headers: &[(&str, &str)]) -> Result<(), Denial> {
     let guard = Guard { access_token_file: token.map(|_| "/t".into()), ..guard() };
     let proof = Proof::Visitor(token.map(|token| Arc::new(Secret::copy_of(token))));
     let mut request = http::Request::get("/v1/auth/x").header("host", "visited.example");
@@ -267,9 +268,9 @@ fn what_a_visitor_sends_tells_nothing_of_the_reverse_proxy() {
     let told = ["origin", "referer", "sec-fetch-site", "via", "x-forwarded-for", "upgrade"];
     let (own, token) = (("x-bearerd", "1"), ("authorization", "Bearer s3cret"));
     for name in told {
-        assert_eq!(of_visitor(UNIX, None, &[(name, "x")]), Ok(()), "{name}");
-        assert_eq!(of_visitor(UNIX, None, &[(name, "x"), token]), Ok(()), "{name}");
-        assert_eq!(of_visitor(TCP, Some(b"s3cret"), &[own, token, (name, "x")]), Ok(()), "{name}");
+        assert_eq!(of_visitor(&UNIX, None, &[(name, "x")]), Ok(()), "{name}");
+        assert_eq!(of_visitor(&UNIX, None, &[(name, "x"), token]), Ok(()), "{name}");
+        assert_eq!(of_visitor(&TCP, Some(b"s3cret"), &[own, token, (name, "x")]), Ok(()), "{name}");
     }
 }
 
@@ -277,18 +278,18 @@ fn what_a_visitor_sends_tells_nothing_of_the_reverse_proxy() {
 #[test]
 fn a_reverse_proxy_shows_header_and_token_where_others_do() {
     let (own, token) = (("x-bearerd", "1"), ("authorization", "Bearer s3cret"));
-    assert_eq!(of_visitor(TCP, Some(b"s3cret"), &[token]), Err(Denial::Header));
-    for peer in [UNIX, TCP] {
+    assert_eq!(of_visitor(&TCP, Some(b"s3cret"), &[token]), Err(Denial::Header));
+    for peer in [&UNIX, &TCP] {
         for headers in [&[own][..], &[own, token, token], &[own, ("authorization", "Bearer x")]] {
             let told = of_visitor(peer, Some(b"s3cret"), headers);
             assert_eq!(told, Err(Denial::Credential), "{headers:?}");
         }
     }
-    let told = of_visitor(TCP, None, &[own, token]);
+    let told = of_visitor(&TCP, None, &[own, token]);
     assert_eq!(told, Err(Denial::Credential), "no configuration comes here");
     let guard = Guard { allow_uids: vec![5], ..guard() };
     let (parts, ()) = http::Request::get("/v1/auth").body(()).unwrap().into_parts();
-    assert_eq!(check(&guard, UNIX, &Proof::Visitor(None), &parts), Err(Denial::Peer));
+    assert_eq!(check(&guard, &UNIX, &Proof::Visitor(None), &parts), Err(Denial::Peer));
 }
 
 // fault 132
@@ -301,17 +302,25 @@ fn no_upgrade() {
 // fault 160
 #[test]
 fn peers_are_taken_from_the_list_and_fail_closed() {
-    let allowed = |uids: &[u32], gids: &[u32], peer| {
+    let allowed = |uids: &[u32], gids: &[u32], peer: Peer| {
         let guard = Guard { allow_uids: uids.into(), allow_gids: gids.into(), ..guard() };
-        verdict(&guard, peer, "/", &[("host", "localhost"), ("x-bearerd", "1")]).is_none()
+        verdict(&guard, &peer, "/", &[("host", "localhost"), ("x-bearerd", "1")]).is_none()
     };
     assert!(allowed(&[], &[], UNIX));
     assert!(allowed(&[5, 1000], &[], UNIX));
     assert!(allowed(&[5], &[100], UNIX));
     assert!(!allowed(&[100], &[], UNIX), "a group is no user");
     assert!(!allowed(&[], &[1000], UNIX), "a user is no group");
+    let member = |groups: &[u32]| Peer::Unix { uid: 7, gid: 8, groups: groups.into(), pid: None };
+    assert!(allowed(&[], &[100], member(&[5, 100])), "one of its other groups");
+    assert!(!allowed(&[], &[100], member(&[5, 1000])));
+    assert!(!allowed(&[100], &[], member(&[100])), "a group is no user");
     assert!(!allowed(&[0], &[], Peer::Unknown));
-    assert!(!allowed(&[1000], &[], TCP));
+    assert!(!allowed(&[0, 1000], &[], TCP), "the kernel has not told");
+    let tcp = |uid| Peer::Tcp { port: 8420, uid: Some(uid) };
+    assert!(allowed(&[5, 1000], &[], tcp(1000)));
+    assert!(!allowed(&[5, 1000], &[], tcp(0)));
+    assert!(!allowed(&[], &[1000], tcp(1000)), "a user is no group");
 }
 
 #[test]
@@ -325,10 +334,10 @@ fn labels_are_unique() {
 fn where_the_owner_is_wanted_nobody_else_will_do() {
     let request = http::Request::get("/v1/teams/acme/x").header("host", "localhost");
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let unix = |uid| Peer::Unix { uid, gid: 7, pid: None };
-    let told = |peer| check(&Guard::default(), peer, &Proof::Owner(7), &parts);
+    let unix = |uid| Peer::Unix { uid, gid: 7, groups: Vec::new(), pid: None };
+    let told = |peer| check(&Guard::default(), &peer, &Proof::Owner(7), &parts);
     assert_eq!([told(unix(7)), told(unix(0))], [Ok(()), Ok(())]);
     for peer in [unix(8), Peer::Unknown, TCP] {
-        assert_eq!(told(peer), Err(Denial::Peer), "{peer:?}");
+        assert_eq!(told(peer), Err(Denial::Peer));
     }
 }

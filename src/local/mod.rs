@@ -16,4 +16,6 @@ pub mod server;
 pub mod telemetry;
 pub mod tls;
 mod token;
+pub mod users;
+mod visit;
 pub mod watch;

@@ -128,6 +128,11 @@ impl App for LocalApi {
         }
     }
 
+    /// A forwarded call needs a connection to the issuer, too.
+    fn descriptors(&self) -> u32 {
+        if self.served.load().proxy.is_some() { 2 } else { 1 }
+    }
+
     /// A forwarded call ends with its client, so that has to be noticed at once.
     fn answers_half_closed(&self) -> bool {
         self.served.load().proxy.is_none()
@@ -136,9 +141,10 @@ impl App for LocalApi {
     /// On Okta's paths errors have Okta's shape.
     fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
         match endpoint {
-            Endpoint::Proxy => Refusal::Guard(problem.kind.status(), problem.detail)
-                .into_response()
-                .map(Body::from),
+            Endpoint::Proxy => {
+                let Problem { kind, detail, retry_after, .. } = problem;
+                Refusal::Guard(kind.status(), detail, retry_after).into_response().map(Body::from)
+            }
             _ => problem.into_response(),
         }
     }

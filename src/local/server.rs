@@ -18,26 +18,27 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    net::TcpStream,
+    sync::{AcquireError, Semaphore},
+    time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use super::visit::Socket;
 use super::{
     body::Body,
     guard::{self, Denial, Proof},
     paced::{Busy, LastingWork, Paced},
     problem::Problem,
     tls::{self, Certificate},
+    visit::{Counted, Place, Rules, Stream, Visit},
     watch::Watch,
 };
 use crate::{
     config::model::{Guard, Limits},
-    process::{clock::Clock, peer::Peer},
+    process::{clock::Clock, peer::Peer, tcp_owner::TcpOwners},
     proxy::Answered,
     telemetry::{
         audit::Audit,
@@ -52,6 +53,11 @@ const MOST_HEADERS: usize = 64;
 /// Rest after an accept that failed because something ran out.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// What a client is told whose user has all the connections that it may have.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n\
+    Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n";
+
 /// Answers the requests of one kind of listener; the guard has let them in.
 pub trait App: Send + Sync + 'static {
     /// What its paths are called in the metrics.
@@ -63,6 +69,11 @@ pub trait App: Send + Sync + 'static {
     /// Tells what a request for an endpoint shows that it was meant for us.
     fn proof(&self, _endpoint: Self::Endpoint) -> Proof {
         Proof::Header
+    }
+
+    /// Tells how many descriptors a connection may take, together with what is opened for it.
+    fn descriptors(&self) -> u32 {
+        1
     }
 
     /// Tells whether a connection may bring a second request.
@@ -96,23 +107,18 @@ pub struct Server<A: App> {
     certificate: ArcSwapOption<Certificate>,
     metrics: ListenerMetrics<A::Endpoint>,
     audit: Audit,
-    clock: Arc<dyn Clock>,
+    common: Common,
 }
 
-/// What connections come in under, from their first byte to their last.
-struct Rules {
-    guard: Guard,
-    limits: Limits,
-    places: Arc<Semaphore>,
-    /// Other rules are in force.
-    superseded: CancellationToken,
-}
-
-impl Rules {
-    fn new(guard: Guard, limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { guard, limits, places, superseded: CancellationToken::new() }
-    }
+/// What all servers of a process share.
+#[derive(Clone)]
+pub struct Common {
+    /// Measures how long an answer takes.
+    pub clock: Arc<dyn Clock>,
+    /// Tells whose TCP connections are.
+    pub owners: Arc<TcpOwners>,
+    /// Descriptors that these servers' connections may take together.
+    pub descriptors: Arc<Semaphore>,
 }
 
 /// Rides on an answer to tell what the issuer said.
@@ -137,14 +143,6 @@ pub fn forwarded(answered: Answered) -> Response<Body> {
     response.map(Body::from)
 }
 
-/// Where connections come from.
-pub enum Socket {
-    /// A unix socket.
-    Unix(UnixListener),
-    /// A TCP socket with its port.
-    Tcp(TcpListener, u16),
-}
-
 impl<A: App> Server<A> {
     /// Makes a server that listens nowhere yet.
     pub fn new(
@@ -153,10 +151,10 @@ impl<A: App> Server<A> {
         limits: Limits,
         metrics: ListenerMetrics<A::Endpoint>,
         audit: Audit,
-        clock: Arc<dyn Clock>,
+        common: Common,
     ) -> Self {
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
-        Self { app, rules, certificate: ArcSwapOption::empty(), metrics, audit, clock }
+        Self { app, rules, certificate: ArcSwapOption::empty(), metrics, audit, common }
     }
 
     /// Gives what answers.
@@ -209,8 +207,8 @@ impl<A: App> Server<A> {
             let rules = self.rules.load_full();
             // A place first: what is not accepted costs nothing here.
             let accepted = async {
-                let place = Arc::clone(&rules.places).acquire_owned().await.ok()?;
-                Some((place, accept(&socket).await))
+                let place = self.place(&rules).await.ok()?;
+                Some((place, socket.accept(&rules).await))
             };
             let accepted = tokio::select! {
                 biased;
@@ -230,6 +228,14 @@ impl<A: App> Server<A> {
         }
     }
 
+    /// Waits until one more connection has room, in the listener and in the process.
+    async fn place(&self, rules: &Rules) -> Result<Place, AcquireError> {
+        let of_listener = Arc::clone(&rules.places).acquire_owned().await?;
+        let descriptors = Arc::clone(&self.common.descriptors);
+        let of_process = descriptors.acquire_many_owned(self.app.descriptors()).await?;
+        Ok([of_listener, of_process])
+    }
+
     /// A peer that left is no reason to rest; what ran out is (fault 187).
     async fn accept_failed(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
@@ -240,19 +246,33 @@ impl<A: App> Server<A> {
         tokio::time::sleep(EXHAUSTED).await;
     }
 
-    fn admit(self: &Arc<Self>, stream: Stream, visit: Visit, tracker: &TaskTracker) {
-        self.audit.connected(visit.peer);
+    fn admit(self: &Arc<Self>, stream: Stream, mut visit: Visit, tracker: &TaskTracker) {
         let (server, tasks) = (Arc::clone(self), tracker.clone());
         tracker.spawn(async move {
+            visit.recognise(&stream, &server.common.owners);
+            server.audit.connected(&visit.peer);
+            if !visit.enter(server.common.clock.tick()) {
+                return server.turn_away(&stream, &visit);
+            }
             match (stream, server.shown()) {
                 (Stream::Unix(stream), _) => server.attend(stream, visit, &tasks).await,
-                (Stream::Tcp(stream), None) => server.attend(stream, visit, &tasks).await,
+                (Stream::Tcp(stream, _), None) => server.attend(stream, visit, &tasks).await,
                 // Apart, so that the others need not have room for it.
-                (Stream::Tcp(stream), Some(certificate)) => {
+                (Stream::Tcp(stream, _), Some(certificate)) => {
                     Box::pin(server.attend_over_tls(stream, &certificate, visit, &tasks)).await;
                 }
             }
         });
+    }
+
+    /// Sends a user away who is here too often; told only if that takes no time.
+    fn turn_away(&self, stream: &Stream, visit: &Visit) {
+        self.note(Denial::Connections, &visit.peer);
+        let _told = match stream {
+            Stream::Unix(stream) => stream.try_write(TOO_MANY),
+            Stream::Tcp(stream, _) if self.shown().is_none() => stream.try_write(TOO_MANY),
+            Stream::Tcp(..) => return,
+        };
     }
 
     /// Speaks TLS first; the time of that counts as the first request's.
@@ -275,7 +295,7 @@ impl<A: App> Server<A> {
             return self.attend(stream, visit, tasks).await;
         }
         self.metrics.count_denied(tls::REFUSED);
-        self.audit.denied(visit.peer, tls::REFUSED);
+        self.audit.denied(&visit.peer, tls::REFUSED);
     }
 
     /// Serves a connection to its end; what becomes a watch goes on in a task of that size.
@@ -341,16 +361,20 @@ impl<A: App> Server<A> {
     }
 
     async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
-        let began = self.clock.tick();
+        let began = self.common.clock.tick();
         let (mut parts, body) = request.into_parts();
         if visit.scheme == Scheme::HTTPS {
             parts.extensions.insert(visit.scheme.clone());
         }
         let endpoint = self.app.endpoint(&parts);
         let may_close = !body.is_end_stream();
-        let mut response = match self.check(endpoint, visit, &parts) {
+        let admission = match visit.ask(began) {
+            true => self.check(endpoint, visit, &parts),
+            false => Err(Denial::Requests),
+        };
+        let mut response = match admission {
             Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
-            Err(denial) => self.deny(endpoint, denial, visit.peer),
+            Err(denial) => self.deny(endpoint, denial, &visit.peer),
         };
         if may_close && response.status().as_u16() >= 400 {
             // What is left of a body is never read, let alone taken for a request (fault 141).
@@ -360,25 +384,28 @@ impl<A: App> Server<A> {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
-            forwarded.denied.into_iter().for_each(|denial| self.note(denial, visit.peer));
+            forwarded.denied.into_iter().for_each(|denial| self.note(denial, &visit.peer));
         }
-        let took = self.clock.tick().since(began);
+        let took = self.common.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
         response
     }
 
     fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
-        guard::check(&visit.rules.guard, visit.peer, &self.app.proof(endpoint), request)
+        guard::check(&visit.rules.guard, &visit.peer, &self.app.proof(endpoint), request)
     }
 
-    fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: Peer) -> Response<Body> {
+    fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: &Peer) -> Response<Body> {
         self.note(denial, peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
-        response.headers_mut().insert(header::CONNECTION, CLOSE);
+        if denial != Denial::Requests {
+            // Who only comes too often need not connect anew for it.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         response
     }
 
-    fn note(&self, denial: Denial, peer: Peer) {
+    fn note(&self, denial: Denial, peer: &Peer) {
         self.metrics.count_denied(denial.label());
         self.audit.denied(peer, denial.label());
     }
@@ -403,66 +430,3 @@ async fn over(connection: &mut (impl Future + Unpin), is_wanted: impl Fn() -> bo
 }
 
 const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");
-
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-async fn accept(socket: &Socket) -> io::Result<(Stream, Peer)> {
-    match socket {
-        Socket::Unix(listener) => {
-            let (stream, _unnamed) = listener.accept().await?;
-            let peer = Peer::from(&stream);
-            Ok((Stream::Unix(stream), peer))
-        }
-        Socket::Tcp(listener, port) => {
-            let (stream, _address) = listener.accept().await?;
-            // Answers are small and whole: waiting to fill a packet only delays them.
-            stream.set_nodelay(true)?;
-            Ok((Stream::Tcp(stream), Peer::Tcp { port: *port }))
-        }
-    }
-}
-
-/// One connection: who came, and under which rules.
-struct Visit {
-    peer: Peer,
-    rules: Arc<Rules>,
-    /// The first request's head has to be there by then.
-    heard_by: Instant,
-    scheme: Scheme,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
-    _counted: Counted,
-}
-
-impl Visit {
-    fn new(
-        peer: Peer,
-        rules: Arc<Rules>,
-        stop: CancellationToken,
-        place: OwnedSemaphorePermit,
-        counted: Counted,
-    ) -> Self {
-        let heard_by = Instant::now() + rules.limits.header_timeout;
-        let scheme = Scheme::HTTP;
-        Self { peer, rules, heard_by, scheme, stop, _place: place, _counted: counted }
-    }
-}
-
-/// Counts a connection for as long as it lives, however that ends.
-struct Counted(IntGauge);
-
-impl Counted {
-    fn new(connections: &IntGauge) -> Self {
-        connections.inc();
-        Self(connections.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}

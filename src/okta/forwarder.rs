@@ -32,6 +32,9 @@ use crate::config::model::{Credential, Okta};
 /// Longest rest of a pooled connection: shorter than any server's own patience (fault 47).
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
+/// Most connections that rest in the pool; they are not counted as those in use are (fault 93).
+const POOL: usize = 32;
+
 /// Most bytes of one connection that wait here in one direction; no head of an answer is larger.
 const BUFFER: usize = 64 * 1024;
 
@@ -137,6 +140,7 @@ fn connected(okta: &Okta) -> Result<Connected, TransportError> {
     let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new());
+    builder.pool_max_idle_per_host(POOL);
     builder.http1_max_buf_size(BUFFER);
     let Some(proxy) = &okta.proxy else {
         return Ok(Connected::Direct(builder.build(tls.wrap_connector(http))));

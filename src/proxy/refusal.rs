@@ -31,8 +31,8 @@ pub enum Refusal {
     WrongSecret,
     /// `proxy.allow` does not let it pass.
     Forbidden,
-    /// The guard did not let it in, and says why.
-    Guard(StatusCode, String),
+    /// The guard did not let it in, and says why, and perhaps when to come again.
+    Guard(StatusCode, String, Option<Duration>),
     /// There is no such team here.
     NoTeam,
     /// The method is not forwarded.
@@ -67,7 +67,7 @@ impl Refusal {
             Self::Unclean | Self::BadRequest | Self::BadPair => Status::BAD_REQUEST,
             Self::Unauthorized | Self::WrongSecret | Self::Unreadable => Status::UNAUTHORIZED,
             Self::Forbidden => Status::FORBIDDEN,
-            Self::Guard(status, _) => *status,
+            Self::Guard(status, ..) => *status,
             Self::Method | Self::MintMethod => Status::METHOD_NOT_ALLOWED,
             Self::Timeout => Status::REQUEST_TIMEOUT,
             Self::TooLarge => Status::PAYLOAD_TOO_LARGE,
@@ -94,7 +94,7 @@ impl Refusal {
 
     fn message(&self) -> Cow<'_, str> {
         let message = match self {
-            Self::Guard(_, why) => return why.into(),
+            Self::Guard(_, why, _) => return why.into(),
             Self::NoToken(why, _) => return format!("bearerd has no valid token: {why}").into(),
             Self::Unreachable(why) => return format!("bearerd: {why}").into(),
             Self::Elsewhere => "Okta's paths begin with /v1/teams/{team}/ and go on",
@@ -172,7 +172,7 @@ impl Refusal {
         if let Some(methods) = self.allowed() {
             headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
-        if let Self::NoToken(_, wait) = &self {
+        if let Self::NoToken(_, wait) | Self::Guard(_, _, Some(wait)) = &self {
             headers.insert(header::RETRY_AFTER, whole_seconds(*wait).into());
         }
         response

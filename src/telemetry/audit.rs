@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
+
 use crate::{
     process::{clock::Clock, peer::Peer},
     token::timing::Tick,
@@ -45,7 +47,7 @@ impl Audit {
     }
 
     /// Notes a new connection.
-    pub fn connected(&self, peer: Peer) {
+    pub fn connected(&self, peer: &Peer) {
         if let Some(left_out) = self.connected.admit(self.clock.tick()) {
             let who = Who::from(peer);
             tracing::info!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
@@ -54,7 +56,7 @@ impl Audit {
     }
 
     /// Notes a refusal and its reason.
-    pub fn denied(&self, peer: Peer, reason: &'static str) {
+    pub fn denied(&self, peer: &Peer, reason: &'static str) {
         if let Some(left_out) = self.denied.admit(self.clock.tick()) {
             let who = Who::from(peer);
             tracing::warn!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
@@ -77,10 +79,27 @@ impl Audit {
     /// Notes that no connection could be accepted for want of something.
     pub fn exhausted(&self, error: &io::Error) {
         if let Some(left_out) = self.exhausted.admit(self.clock.tick()) {
-            tracing::error!(listener = &*self.listener, problem = %error.kind(), left_out,
-                "a connection could not be accepted");
+            tracing::error!(
+                listener = &*self.listener,
+                problem = want(error),
+                left_out,
+                "a connection could not be accepted"
+            );
         }
     }
+}
+
+/// Names what ran out, by its errno, and what to do about it.
+fn want(error: &io::Error) -> String {
+    let known = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => "EMFILE: this process has no descriptors left: raise LimitNOFILE=",
+        Some(Errno::NFILE) => "ENFILE: the machine has no descriptors left: raise fs.file-max",
+        Some(Errno::NOBUFS) => "ENOBUFS: the kernel has no memory for sockets left",
+        Some(Errno::NOMEM) => "ENOMEM: the kernel has no memory left",
+        Some(other) => return format!("errno {}: {}", other.raw_os_error(), error.kind()),
+        None => return error.kind().to_string(),
+    };
+    known.to_owned()
 }
 
 struct Who {
@@ -89,12 +108,13 @@ struct Who {
     pid: Option<i32>,
 }
 
-impl From<Peer> for Who {
-    fn from(peer: Peer) -> Self {
-        match peer {
-            Peer::Unix { uid, gid, pid } => Self { uid: Some(uid), gid: Some(gid), pid },
-            Peer::Tcp { .. } | Peer::Unknown => Self { uid: None, gid: None, pid: None },
-        }
+impl From<&Peer> for Who {
+    fn from(peer: &Peer) -> Self {
+        let (gid, pid) = match peer {
+            Peer::Unix { gid, pid, .. } => (Some(*gid), *pid),
+            Peer::Tcp { .. } | Peer::Unknown => (None, None),
+        };
+        Self { uid: peer.uid(), gid, pid }
     }
 }
 
@@ -143,6 +163,16 @@ mod tests {
         let lines = (0..60_000).filter_map(|millis| limiter.admit(at(millis))).collect::<Vec<_>>();
         assert_eq!(lines.len(), 10 + 59);
         assert_eq!(lines.iter().flatten().sum::<u64>() + 69 + 999, 60_000);
+    }
+
+    // fault 187
+    #[test]
+    fn what_ran_out_is_named() {
+        let named = |errno: Errno| want(&errno.into());
+        assert!(named(Errno::MFILE).starts_with("EMFILE: this process"));
+        assert!(named(Errno::NFILE).starts_with("ENFILE: the machine"));
+        assert_eq!(named(Errno::ACCESS), "errno 13: permission denied");
+        assert_eq!(want(&io::ErrorKind::Other.into()), "other error");
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Who is let in: the kernel's word, hosts, headers; and how refusals are counted.
 
-use std::{io::Write, os::unix::process::CommandExt, process::Command};
+use std::{os::unix::process::CommandExt, process::Command};
 
 use crate::bench::{
     Daemon, Place, Stand, Visitor,
     client::Header,
     daemon::{Ended, run},
     home::NOBODY,
+    user::is_root,
 };
 
-async fn denied(daemon: &Daemon, listener: &str, reason: &str) -> f64 {
+pub(crate) async fn denied(daemon: &Daemon, listener: &str, reason: &str) -> f64 {
     let labels = [("listener", listener), ("reason", reason)];
     daemon.metrics().await.get("bearerd_requests_denied_total", &labels)
 }
@@ -165,9 +166,7 @@ async fn tunnels_and_upgrades_are_refused() {
 
 /// Runs a command as nobody; `None`, said aloud, where we may not.
 pub(crate) async fn as_nobody(mut command: Command) -> Option<Ended> {
-    if !rustix::process::geteuid().is_root() {
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, "SKIPPED: only root can try this as another user").unwrap();
+    if !is_root() {
         return None;
     }
     command.uid(NOBODY).gid(NOBODY).env_clear().current_dir("/");

@@ -67,13 +67,12 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     let credentials = credentials(section, known);
     let services = services(section);
     let proxy = proxy(section);
-    later(section);
     let tls = tls(section);
     let guard = guard(section);
     let socket = socket_file(section);
     let limits = limits(section);
     let first_token_wait = section.get("first_token_wait", &Span::WAIT, Duration::from_millis(900));
-    reach::check(section, bind, &guard);
+    reach::check(section, bind, &guard, &limits);
     reach::check_auth(section, bind, &guard, &services);
     check_exposure(section, bind, &guard);
     check_file_keys(section, bind, &guard);
@@ -127,13 +126,6 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Reads what no version does yet: only whether it is well formed.
-fn later(section: &Section<'_>) {
-    const CAP: Count = Count { least: 0, most: 1_000_000 };
-    section.get("max_connections_per_uid", &CAP, 0);
-    section.get("max_requests_per_second_per_uid", &CAP, 0);
-}
-
 /// Reads the two files, which go together; `None` without them, or where one was reported.
 fn tls(section: &Section<'_>) -> Option<Tls> {
     let tls = section.table("tls");
@@ -167,9 +159,13 @@ fn socket_file(section: &Section<'_>) -> SocketFile {
 fn limits(section: &Section<'_>) -> Limits {
     let default = Limits::default();
     let connections = Count { least: 1, most: 1_000_000 };
+    let per_user = Count { least: 0, ..connections };
     let wait = |key, default| section.get(key, &Span::WAIT, default);
+    let requests = section.get("max_requests_per_second_per_uid", &per_user, 0);
     Limits {
         max_connections: section.get("max_connections", &connections, default.max_connections),
+        max_connections_per_uid: section.get("max_connections_per_uid", &per_user, 0),
+        max_requests_per_second_per_uid: u32::try_from(requests).unwrap_or(u32::MAX),
         header_timeout: wait("header_timeout", default.header_timeout),
         idle_timeout: wait("idle_timeout", default.idle_timeout),
         write_timeout: wait("write_timeout", default.write_timeout),
@@ -181,8 +177,7 @@ fn check_exposure(section: &Section<'_>, bind: &[Address], guard: &Guard) {
     if bind.iter().any(Address::is_tcp) && !guarded {
         let problem = "is TCP with neither access token nor `allow_uids`: every local user gets \
                        the token";
-        let remedy = "set `access_token_file`, or listen on a unix socket, where users are not \
-                      all trusted";
+        let remedy = "set one of them, or listen on a unix socket, where users are not all trusted";
         section.warn("bind", problem, remedy);
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn config(root: &Section<'_>, around: &Surroundings) -> Option<Config
     let (credentials, listeners, telemetry) = (credentials?, listeners?, telemetry?);
     let config =
         Config { okta, credentials, listeners, telemetry, control, state_dir, process, log };
-    overlap::check(root, &config);
+    overlap::check(root, &config, around);
     Some(config)
 }
 

@@ -1,16 +1,36 @@
-//! Finds addresses that are given out twice, and keys that are given out at all (fault 250).
+//! Finds what is given out twice: addresses, keys, descriptors (fault 250).
 
 use std::{net::SocketAddr, path::Path};
 
 use crate::config::{
-    model::{Bind, Config, KeySource},
+    model::{Bind, Config, KeySource, Listener},
+    places::Surroundings,
     reader::Section,
 };
 
 /// Reports what two settings cannot both mean.
-pub(super) fn check(root: &Section<'_>, config: &Config) {
+pub(super) fn check(root: &Section<'_>, config: &Config, around: &Surroundings) {
     check_addresses(root, config);
     check_access_tokens(root, config);
+    check_descriptors(root, config, around);
+}
+
+/// Warns of more connections than there can be; those beyond wait, so nothing breaks.
+fn check_descriptors(root: &Section<'_>, config: &Config, around: &Surroundings) {
+    let wanted: usize = config.listeners.values().map(descriptors).sum();
+    if let Some(room) = around.descriptors.filter(|room| *room < wanted) {
+        let problem = format!(
+            "may take {wanted} descriptors for connections, two where `proxy` is served, and the \
+             limit of open files leaves {room}: the others wait"
+        );
+        let remedy = "raise the limit (`ulimit -n`, LimitNOFILE=), or lower `max_connections`";
+        root.warn("listeners", problem, remedy);
+    }
+}
+
+fn descriptors(listener: &Listener) -> usize {
+    let each = if listener.proxy.is_some() { 2 } else { 1 };
+    listener.limits.max_connections.saturating_mul(each)
 }
 
 /// Reports each address that an earlier one already takes.

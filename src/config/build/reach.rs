@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use crate::config::{
     kind::{Address, Switch},
-    model::Guard,
+    model::{Guard, Limits},
     reader::Section,
 };
 
 /// Reads `allow_non_loopback` and reports what does not go with the addresses (fault 251).
-pub(super) fn check(section: &Section<'_>, bind: &[Address], guard: &Guard) {
+pub(super) fn check(section: &Section<'_>, bind: &[Address], guard: &Guard, limits: &Limits) {
     let is_allowed = section.get("allow_non_loopback", &Switch, false);
     let is_local = bind.iter().all(Address::is_local);
     if is_allowed {
@@ -25,6 +25,8 @@ pub(super) fn check(section: &Section<'_>, bind: &[Address], guard: &Guard) {
         }
     }
     check_tls(section, bind);
+    check_users(section, bind, guard, limits);
+    check_groups(section, bind, guard);
 }
 
 /// Strangers come in only with a secret, and only where nobody else can read it.
@@ -64,6 +66,31 @@ pub(super) fn check_auth(section: &Section<'_>, bind: &[Address], guard: &Guard,
         let remedy = "set `access_token_file` and let the reverse proxy send what it holds, or \
                       listen on a unix socket";
         section.complain("serve", problem, remedy);
+    }
+}
+
+/// Users can be told apart on this machine only.
+fn check_users(section: &Section<'_>, bind: &[Address], guard: &Guard, limits: &Limits) {
+    let set = [
+        ("allow_uids", !guard.allow_uids.is_empty()),
+        ("max_connections_per_uid", limits.max_connections_per_uid > 0),
+        ("max_requests_per_second_per_uid", limits.max_requests_per_second_per_uid > 0),
+    ];
+    let is_local = bind.iter().all(Address::is_local);
+    for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set && !is_local) {
+        let problem = "is about users of this machine, and the listener can be reached from others";
+        let remedy = "give local users a listener of their own, on a unix socket or loopback";
+        section.complain(key, problem, remedy);
+    }
+}
+
+/// Of a TCP connection the kernel tells no group.
+fn check_groups(section: &Section<'_>, bind: &[Address], guard: &Guard) {
+    if !guard.allow_gids.is_empty() && bind.iter().any(Address::is_tcp) {
+        let problem = "is for unix sockets: of a TCP connection the kernel tells the user, but no \
+                       group";
+        let remedy = "name the users in `allow_uids`, or listen on unix sockets only";
+        section.complain("allow_gids", problem, remedy);
     }
 }
 

@@ -154,16 +154,6 @@ fn later_features_are_refused_by_name_once() {
             "`credentials.default.rotation` is not part of this version yet",
         ),
         ("listeners.a", "bind = [\"systemd:a\"]", "`listeners.a.bind` with `systemd:` is not part"),
-        (
-            "listeners.a",
-            "max_connections_per_uid = 1",
-            "`listeners.a.max_connections_per_uid` is not",
-        ),
-        (
-            "listeners.a",
-            "max_requests_per_second_per_uid = 1",
-            "max_requests_per_second_per_uid` is not",
-        ),
         ("sinks.a", "path = \"/t\"\nmode = \"0600\"", "`sinks.a` is not part of this version yet"),
         ("state", "cache_token = true", "`state.cache_token` is not part"),
         ("process", "sandbox = \"require\"", "`process.sandbox` with `require` is not part"),
@@ -174,7 +164,39 @@ fn later_features_are_refused_by_name_once() {
         assert_eq!(said.len(), 1, "{said:?}");
         assert_said(&said, expected, keys);
     }
-    let on_tcp = said_of("listeners.a", "bind = \"tcp:127.0.0.1:1\"\nallow_gids = [0]");
-    assert_said(&on_tcp, "`listeners.a.allow_gids` on a TCP address is not part", "");
-    assert_eq!(said_of("listeners.a", "bind = \"unix:/a\"\nallow_uids = [0, \"root\"]"), [""; 0]);
 }
+
+#[test]
+fn peers_can_be_named_where_the_kernel_tells_of_them() {
+    let rows = [
+        ("bind = \"unix:/a\"\nallow_uids = [0, \"root\"]\nallow_gids = [0]", None),
+        ("bind = \"tcp:127.0.0.1:1\"\nallow_uids = [0]", None),
+        ("bind = [\"unix:/a\", \"tcp:localhost:1\"]\nallow_uids = [0]", None),
+        (
+            "bind = [\"unix:/a\", \"tcp:[::1]:1\"]\nallow_uids = [0]\nallow_gids = [0]",
+            Some("`listeners.a.allow_gids` is for unix sockets: of a TCP connection the kernel"),
+        ),
+    ];
+    for (keys, expected) in rows {
+        let said = said_of("listeners.a", keys);
+        assert_eq!(said.len(), usize::from(expected.is_some()), "{keys}: {said:?}");
+        expected.into_iter().for_each(|expected| assert_said(&said, expected, keys));
+    }
+    let keys =
+        ["allow_uids = [0]", "max_connections_per_uid = 1", "max_requests_per_second_per_uid = 1"];
+    for key in keys {
+        assert_eq!(said_of("listeners.a", &format!("bind = \"unix:/a\"\n{key}")), [""; 0]);
+        let said = said_of("listeners.a", &format!("{key}\n{STRANGERS}"));
+        assert_eq!(said.len(), 1, "{key}: {said:?}");
+        assert_said(&said, "is about users of this machine, and the listener can be reached", key);
+    }
+}
+
+/// Lets strangers in, as far as that can be.
+const STRANGERS: &str = r#"
+bind = ["unix:/a", "tcp:192.0.2.1:1"]
+allow_non_loopback = true
+allowed_hosts = ["a"]
+access_token_file = "/t"
+tls = { cert_file = "/c", key_file = "/k" }
+"#;

@@ -274,3 +274,20 @@ fn several_credentials_need_a_listener_that_names_them() {
     let config = Given::nothing().file("b.toml", &with_default).loaded().config;
     assert_eq!(config.listeners["default"].credentials, ["default"]);
 }
+
+// faults 93, 185
+#[test]
+fn more_connections_than_descriptors_are_said() {
+    let said = |room: Option<usize>, keys: &str| {
+        let text = format!("{BASE}\n[listeners.a]\nbind = \"unix:/a\"\n{keys}");
+        let mut given = Given::nothing().file("b.toml", &text);
+        given.sources.surroundings.descriptors = room;
+        given.said()
+    };
+    assert_eq!(said(None, "max_connections = 1000000"), [""; 0]);
+    assert_eq!(said(Some(1024), ""), [""; 0]);
+    let warned = said(Some(1023), "");
+    assert_said(&warned, "`listeners` may take 1024 descriptors for connections, two where", "");
+    assert_said(&said(Some(1024), "serve = [\"proxy\"]"), "may take 2048 descriptors", "");
+    assert_eq!(said(Some(1024), "serve = [\"proxy\"]\nmax_connections = 512"), [""; 0]);
+}
