@@ -335,29 +335,39 @@ impl<A: App> Server<A> {
                 Ok::<_, Infallible>(response.map(|body| body.during(work)))
             }
         });
-        let mut connection = http1::Builder::new()
-            .keep_alive(self.app.keeps_alive())
-            .half_close(self.app.answers_half_closed())
-            .max_buf_size(LARGEST_HEAD)
-            .max_headers(MOST_HEADERS)
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service);
-        // When the head of the answer is out.
-        let is_watched = || watch.get().is_some() && !busy.is_stuck();
-        let is_over = tokio::select! {
+        let mut connection = self.http().serve_connection(TokioIo::new(stream), service);
+        // When the head of the answer is out, and all before it.
+        let is_ready = || watch.get().is_some() && !busy.is_stuck();
+        let end = tokio::select! {
             // A stop first: the answer that it lets go of says that it is the last (fault 205).
             biased;
             () = visit.rules.superseded.cancelled() => return None,
-            () = visit.stop.cancelled() => false,
-            () = over(&mut connection, is_watched) => true,
+            () = visit.stop.cancelled() => None,
+            end = until(&mut connection, is_ready) => Some(end),
         };
-        if !is_over {
-            Pin::new(&mut connection).graceful_shutdown();
-            over(&mut connection, is_watched).await;
+        let end = match end {
+            Some(end) => end,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                until(&mut connection, is_ready).await
+            }
+        };
+        if end == End::Left {
+            return None;
         }
         let stream = connection.into_parts().io.into_inner();
         let work = busy.work().lasting();
         watch.into_inner().map(|watch| Watched { stream, watch, work })
+    }
+
+    fn http(&self) -> http1::Builder {
+        let mut http = http1::Builder::new();
+        http.keep_alive(self.app.keeps_alive())
+            .half_close(self.app.answers_half_closed())
+            .max_buf_size(LARGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .header_read_timeout(None);
+        http
     }
 
     async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
@@ -418,15 +428,23 @@ struct Watched<S> {
     work: LastingWork,
 }
 
-/// Goes on with a connection until it ends, however it does, or rests and is wanted elsewhere.
-async fn over(connection: &mut (impl Future + Unpin), is_wanted: impl Fn() -> bool) {
+/// Says why HTTP's part in a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is closed: how a client leaves is its own affair.
+    Left,
+    /// The rest is written without it.
+    Handed,
+}
+
+/// Goes on with a connection until it is closed, or rests when it can be handed on.
+async fn until(connection: &mut (impl Future + Unpin), is_ready: impl Fn() -> bool) -> End {
     poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-        // How a client leaves is its own affair.
-        Poll::Ready(_left) => Poll::Ready(()),
-        Poll::Pending if is_wanted() => Poll::Ready(()),
+        Poll::Ready(_how) => Poll::Ready(End::Left),
+        Poll::Pending if is_ready() => Poll::Ready(End::Handed),
         Poll::Pending => Poll::Pending,
     })
-    .await;
+    .await
 }
 
 const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");

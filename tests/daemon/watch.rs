@@ -4,8 +4,9 @@ use std::{io::Write, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
+    io::AsyncWriteExt,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -222,17 +223,50 @@ async fn places_are_few_and_come_back() {
     next_token(&mut watch(&place).await).await;
 }
 
-// fault 183: events pile up nowhere
-#[tokio::test]
-async fn who_reads_nothing_is_cut_off() {
-    let issuer = RawIssuer::start(|mut stream, number, seen| async move {
+/// An issuer whose tokens soon fill a socket.
+async fn generous() -> RawIssuer {
+    RawIssuer::start(|mut stream, number, seen| async move {
         while seen.read_request(&mut stream).await.is_ok() {
             let token = format!("{}{number}", "a".repeat(16_000));
-            tokio::io::AsyncWriteExt::write_all(&mut stream, &granted(&token)).await?;
+            stream.write_all(&granted(&token)).await?;
         }
         Ok(())
     })
-    .await;
+    .await
+}
+
+// fault 142: a watch begins when all before it has been taken, however late that is
+#[tokio::test]
+async fn a_watch_behind_other_requests_of_one_packet_waits_for_its_turn() {
+    let issuer = generous().await;
+    let home = Home::new(&issuer.base_url(), &any_key());
+    let daemon = home.start().await;
+    daemon.until_ready().await;
+    let mut visitors = Vec::new();
+    // With one of these counts the answers just fill the socket, and the watch's head has no room.
+    for count in 1..=40 {
+        let mut visitor = Visitor::connect(&daemon.place("apps")).await;
+        let asked = request("GET", "/v1/token", &[], b"").repeat(count);
+        visitor.send(&[asked, request("GET", "/v1/token/watch", &[], b"")].concat()).await;
+        visitors.push((count, visitor));
+    }
+    sleep(Duration::from_millis(300)).await;
+    for (count, mut visitor) in visitors {
+        for _ in 0..count {
+            assert_eq!(visitor.reply().await.json()["team_name"], "acme");
+        }
+        // Comments would keep it waiting for ever.
+        let head = timeout(Duration::from_secs(10), visitor.head()).await;
+        let head = head.unwrap_or_else(|_| panic!("no head after {count} answers"));
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        next_token(&mut visitor).await;
+    }
+}
+
+// fault 183: events pile up nowhere
+#[tokio::test]
+async fn who_reads_nothing_is_cut_off() {
+    let issuer = generous().await;
     let mut home = Home::new(&issuer.base_url(), &any_key());
     home.set("credentials.default.refresh.max_lifetime", "200ms");
     home.set("credentials.default.refresh.min_interval", "20ms");
