@@ -386,8 +386,10 @@ impl<A: App> Server<A> {
             Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
             Err(denial) => self.deny(endpoint, denial, &visit.peer),
         };
-        if may_close && response.status().as_u16() >= 400 {
-            // What is left of a body is never read, let alone taken for a request (fault 141).
+        // What is left of a body is never read, let alone taken for a request (fault 141).
+        let has_rest = may_close && response.status().as_u16() >= 400;
+        // A request that comes just at a stop is answered, and is the last (fault 205).
+        if has_rest || visit.stop.is_cancelled() {
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         if let Some(forwarded) = response.extensions_mut().remove::<Forwarded>() {
