@@ -102,7 +102,7 @@ impl Job {
             let (command, seen) = self.command().await?;
             let child = Child::start(command).map_err(|error| self.not_started(&error))?;
             if let Some(code) = self.attend(child, &mut signals, seen).await? {
-                return Err(Exit::with_code(code));
+                return Err(Exit::with_code(code, ""));
             }
         }
     }
@@ -176,9 +176,13 @@ impl Job {
     }
 
     fn not_started(&self, error: &io::Error) -> Exit {
-        let name = self.args.command.first().map(|name| name.to_string_lossy().into_owned());
-        let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
+        let name = self.args.command.first().map(|name| name.to_string_lossy());
         let name = name.unwrap_or_default();
-        Exit::with_code_because(code, format!("{name} cannot be started: {}", error.kind()))
+        let (code, flaw) = match error.kind() {
+            io::ErrorKind::NotFound => (NOT_FOUND, "there is no such program on the path"),
+            io::ErrorKind::PermissionDenied => (NOT_RUNNABLE, "it is no program that you may run"),
+            _ => (NOT_RUNNABLE, "the system does not run it: is it a program for this machine?"),
+        };
+        Exit::with_code(code, format!("{name} cannot be started: {flaw}"))
     }
 }

@@ -64,13 +64,8 @@ impl Exit {
         }
     }
 
-    /// Somebody else's code, who has said why.
-    pub(super) const fn with_code(code: u8) -> Self {
-        Self { code, sentence: String::new() }
-    }
-
-    /// A code that another convention asks for.
-    pub(super) fn with_code_because(code: u8, sentence: impl Into<String>) -> Self {
+    /// A code of another convention's; no sentence where somebody else has said why.
+    pub(super) fn with_code(code: u8, sentence: impl Into<String>) -> Self {
         Self { code, sentence: sentence.into() }
     }
 
