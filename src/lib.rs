@@ -19,7 +19,7 @@
 //! | [`outlet`] | what goes out without a request: a token for a child process |
 //! | [`control`] | the control socket, both ends |
 //! | [`telemetry`] | metrics, logs, audit |
-//! | [`process`] | clocks, signals, files, secrets in memory |
+//! | [`process`] | clocks, signals, files, secrets in memory, the sandbox |
 #![cfg_attr(
     feature = "emulator",
     doc = "| [`emulator`] | the emulated issuer, a stranger to all others |"

@@ -5,6 +5,7 @@
 
 mod access;
 mod certificates;
+mod confine;
 mod doors;
 mod fleet;
 mod life;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::life::End;
+pub use self::{confine::Confinement, life::End};
 use self::{doors::Doors, fleet::Fleet};
 use crate::{
     config::{self, Config, Findings, Loaded, Sources},
@@ -48,6 +49,12 @@ pub enum AppError {
     /// An address cannot be taken.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// The kernel cannot confine the process as the configuration insists.
+    #[error(
+        "`process.sandbox` is \"require\", and this kernel has no {0}: enable that, or set it to \
+         \"best-effort\""
+    )]
+    NoSandbox(&'static str),
     /// A setting cannot be changed while the daemon runs.
     #[error("needs a restart: {0}")]
     NeedsRestart(String),
@@ -79,19 +86,26 @@ pub struct Bound {
     logs: Arc<Mutex<Logs>>,
     fleet: Fleet,
     doors: Doors,
+    confinement: Confinement,
 }
 
-/// Takes every address and starts every broker.
+/// Takes every address and starts every broker, from within what the process is confined to.
 ///
 /// # Errors
 ///
 /// Fails, and leaves nothing behind, when one of them cannot be had.
-pub fn build(sources: Sources, loaded: Loaded, logs: Logs) -> Result<Bound, AppError> {
+pub fn build(
+    sources: Sources,
+    loaded: Loaded,
+    logs: Logs,
+    confinement: Confinement,
+) -> Result<Bound, AppError> {
+    confinement.tell(&loaded.config);
     for warning in &loaded.warnings {
         tracing::warn!(finding = %warning, "the configuration should be looked at");
     }
     let config = loaded.config;
-    let commons = Commons::new();
+    let commons = Commons::new(Arc::clone(&confinement.owners));
     let logs = Arc::new(Mutex::new(logs));
     let mut fleet = Fleet::new(commons.clone());
     let plan = fleet.plan(&config)?;
@@ -101,16 +115,16 @@ pub fn build(sources: Sources, loaded: Loaded, logs: Logs) -> Result<Bound, AppE
     fleet.commit(plan, &config);
     doors.commit(opening, &config);
     commons.metrics.set_configured(commons.clock.wall());
-    Ok(Bound { commons, sources, config, logs, fleet, doors })
+    Ok(Bound { commons, sources, config, logs, fleet, doors, confinement })
 }
 
 impl Commons {
-    fn new() -> Self {
+    fn new(owners: Arc<TcpOwners>) -> Self {
         Self {
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
             credentials: Arc::default(),
-            owners: Arc::default(),
+            owners,
             shares: Shares::of_process(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -134,6 +148,7 @@ impl Bound {
         if let Some(setting) = fixed_setting(&self.config, &config) {
             return Err(AppError::NeedsRestart(setting.to_owned()));
         }
+        self.confinement.check(&config, &self.sources)?;
         let plan = self.fleet.plan(&config)?;
         let opening = self.doors.plan(&config)?;
         self.fleet.commit(plan, &config);

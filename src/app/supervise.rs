@@ -82,7 +82,7 @@ mod tests {
     // fault 180
     #[tokio::test]
     async fn a_panic_is_followed_by_a_new_start() {
-        let commons = Commons::new();
+        let commons = Commons::new(Default::default());
         let stop = CancellationToken::new();
         let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
         supervise(&commons, "test".into(), stop.clone(), move || {

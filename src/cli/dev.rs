@@ -16,12 +16,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use self::authority::Loopback;
 use super::{
     exit::Exit,
-    run::{ended, signals},
+    run::{catch_signals, ended, signals},
     settings::Settings,
     terminal,
 };
 use crate::{
-    app::{self, Bound},
+    app::{self, Bound, Confinement},
     emulator::{Emulator, Options},
     telemetry::logs,
 };
@@ -43,7 +43,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
-    let signals = signals()?;
+    let signals = signals(catch_signals()?)?;
     let home = Home::make()?;
     let options = Options {
         key_file: Some(home.path("key.json")),
@@ -59,7 +59,8 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let settings = Settings::of(home.write("bearerd.toml", &configuration)?);
     let loaded = settings.load()?;
     let logs = logs::start(&loaded.config.log);
-    let bound = app::build(settings.sources(), loaded, logs)?;
+    // The issuer lives in the same process, and is no part of what is deployed.
+    let bound = app::build(settings.sources(), loaded, logs, Confinement::default())?;
     terminal::say(&introduction(&home, &emulator.base_url(), &bound, args.tls))?;
     let end = bound.serve(signals).await;
     emulator.stop().await;
@@ -115,6 +116,9 @@ bind = {control}
 
 [state]
 dir = {state}
+
+[process]
+sandbox = "off"
 
 [log]
 level = {level}

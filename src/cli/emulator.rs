@@ -1,6 +1,10 @@
 //! `bearerd emulator`
 
-use super::{exit::Exit, run::signals, terminal};
+use super::{
+    exit::Exit,
+    run::{catch_signals, signals},
+    terminal,
+};
 use crate::{
     emulator::{Emulator, Options},
     process::signals::Signal,
@@ -15,7 +19,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let refused = |error: std::io::Error| Exit::failed(error.to_string());
     let key_file = args.options.key_file.clone();
-    let mut signals = signals()?;
+    let mut signals = signals(catch_signals()?)?;
     let emulator = Emulator::start(args.options).await.map_err(refused)?;
     let key = key_file.map_or_else(
         || {

@@ -88,7 +88,7 @@ impl From<AppError> for Exit {
             | AppError::Tls(..)
             | AppError::NeedsRestart(_) => Self::configuration(sentence),
             AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
-            AppError::Bind(_) => Self::failed(sentence),
+            AppError::Bind(_) | AppError::NoSandbox(_) => Self::failed(sentence),
         }
     }
 }

@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Exit> {
     match command {
-        Command::Run(args) => in_runtime(run::run(args)),
+        Command::Run(args) => run::run(&args),
         #[cfg(feature = "emulator")]
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),

@@ -1,9 +1,10 @@
 //! `bearerd run`
 
-use super::{exit::Exit, settings::Settings};
+use super::{exit::Exit, in_runtime, settings::Settings};
 use crate::{
-    app::{self, End},
-    process::signals::Signals,
+    app::{self, Confinement, End},
+    config::{Loaded, Sources},
+    process::signals::{Caught, Signals},
     telemetry::logs,
 };
 
@@ -13,18 +14,40 @@ pub(super) struct Args {
     settings: Settings,
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Exit> {
+pub(super) fn run(args: &Args) -> Result<(), Exit> {
     // First of all: a signal that comes before somebody waits for it would end the process.
-    let signals = signals()?;
+    let caught = catch_signals()?;
     let loaded = args.settings.load()?;
+    let sources = args.settings.sources();
+    // While there is one thread, and before there is a secret or anything from outside.
+    let confinement = Confinement::enter(&loaded.config, &sources)?;
+    in_runtime(serve(sources, loaded, confinement, caught))
+}
+
+async fn serve(
+    sources: Sources,
+    loaded: Loaded,
+    confinement: Confinement,
+    caught: Caught,
+) -> Result<(), Exit> {
+    let signals = signals(caught)?;
     let logs = logs::start(&loaded.config.log);
-    let bound = app::build(args.settings.sources(), loaded, logs)?;
+    let bound = app::build(sources, loaded, logs, confinement)?;
     ended(bound.serve(signals).await)
 }
 
 /// Takes over the signals of the process.
-pub(super) fn signals() -> Result<Signals, Exit> {
-    Signals::new().map_err(|error| Exit::failed(format!("no signals: {}", error.kind())))
+pub(super) fn catch_signals() -> Result<Caught, Exit> {
+    Caught::new().map_err(|error| no_signals(&error))
+}
+
+/// Begins to wait for them.
+pub(super) fn signals(caught: Caught) -> Result<Signals, Exit> {
+    Signals::new(caught).map_err(|error| no_signals(&error))
+}
+
+fn no_signals(error: &std::io::Error) -> Exit {
+    Exit::failed(format!("no signals: {}", error.kind()))
 }
 
 /// Tells whether a daemon ended as it should.

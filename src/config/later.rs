@@ -24,7 +24,6 @@ const LATER: &[(&str, When)] = &[
     ("listeners.*.bind", When::Begins("systemd:")),
     ("sinks.*", When::Changed),
     ("state.cache_token", When::Changed),
-    ("process.sandbox", When::Begins("require")),
 ];
 
 /// Refuses what was asked for and is not there yet, each feature once.

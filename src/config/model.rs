@@ -256,6 +256,8 @@ pub struct Process {
 pub enum Sandbox {
     /// What the kernel gives.
     BestEffort,
+    /// All of it, or no start.
+    Require,
     /// Nothing.
     Off,
 }

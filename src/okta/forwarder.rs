@@ -29,8 +29,9 @@ use super::{
 };
 use crate::config::model::{Credential, Okta};
 
-/// Longest rest of a pooled connection: shorter than any server's own patience (fault 47).
-const POOL_IDLE: Duration = Duration::from_secs(20);
+/// Rest after which a pooled connection is closed, within as long again: shorter than any server's own
+/// patience (fault 47), and what keeps the token of its last call in memory (fault 237).
+const POOL_IDLE: Duration = Duration::from_secs(10);
 
 /// Most connections that rest in the pool; they are not counted as those in use are (fault 93).
 const POOL: usize = 32;

@@ -49,6 +49,12 @@ pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|timeout| timeout / 2)
 }
 
+/// Tells whether the service manager listens at an abstract socket.
+#[must_use]
+pub fn is_abstract() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|manager| manager.as_bytes().starts_with(b"@"))
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Some(manager) = std::env::var_os("NOTIFY_SOCKET") {
         let message: String = states.iter().map(|state| format!("{state}\n")).collect();

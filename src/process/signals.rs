@@ -16,15 +16,15 @@ pub enum Signal {
     Refresh,
 }
 
-/// Receives signals; SIGPIPE is ignored by the language's own runtime.
-pub struct Signals {
-    stop: UnixStream,
-    reload: UnixStream,
-    refresh: UnixStream,
+/// Keeps signals until somebody waits for them; SIGPIPE is ignored by the language's own runtime.
+pub struct Caught {
+    stop: StdStream,
+    reload: StdStream,
+    refresh: StdStream,
 }
 
-impl Signals {
-    /// Takes over the signals of the process.
+impl Caught {
+    /// Takes over the signals of the process; from now on none is lost, and none ends it.
     ///
     /// # Errors
     ///
@@ -34,6 +34,28 @@ impl Signals {
             stop: pipe(&[SIGTERM, SIGINT])?,
             reload: pipe(&[SIGHUP])?,
             refresh: pipe(&[SIGUSR1])?,
+        })
+    }
+}
+
+/// Waits for signals.
+pub struct Signals {
+    stop: UnixStream,
+    reload: UnixStream,
+    refresh: UnixStream,
+}
+
+impl Signals {
+    /// Begins to wait, for those that have come already, too. Needs a runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel does not watch more descriptors.
+    pub fn new(caught: Caught) -> io::Result<Self> {
+        Ok(Self {
+            stop: UnixStream::from_std(caught.stop)?,
+            reload: UnixStream::from_std(caught.reload)?,
+            refresh: UnixStream::from_std(caught.refresh)?,
         })
     }
 
@@ -48,13 +70,13 @@ impl Signals {
     }
 }
 
-fn pipe(signals: &[i32]) -> io::Result<UnixStream> {
+fn pipe(signals: &[i32]) -> io::Result<StdStream> {
     let (receiver, sender) = StdStream::pair()?;
     for signal in signals {
         signal_hook::low_level::pipe::register(*signal, sender.try_clone()?)?;
     }
     receiver.set_nonblocking(true)?;
-    UnixStream::from_std(receiver)
+    Ok(receiver)
 }
 
 async fn drain(stream: &mut UnixStream) {

@@ -29,6 +29,7 @@ mod peers;
 mod proxies;
 mod reload;
 mod reports;
+mod sandbox;
 mod secrets;
 mod steady;
 mod telemetry;

@@ -1,13 +1,19 @@
 //! Group J: with every log line there is, no secret comes out but where a token is asked for.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::{fs::FileExt, process::ExitStatusExt},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bearerd::emulator::FaultPlan;
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
-use crate::bench::{Daemon, Reply, Stand, Visitor, daemon::run, until, until_ok};
+use crate::bench::{Daemon, Place, Reply, Stand, Visitor, daemon::run, skip, until, until_ok};
 
 /// What must not come out: key secrets, tokens, and what gives them away.
 #[derive(Default)]
@@ -175,7 +181,7 @@ async fn break_the_key_file(
             if told() {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
         heard.look_around(daemon).await;
         let check = run(stand.home.command(&["check", "--quiet"])).await;
@@ -257,4 +263,95 @@ async fn a_daemon_that_is_killed_by_a_signal_leaves_no_core() {
         let status = daemon.exit().await;
         assert!(!status.core_dumped() && status.signal().is_some(), "{status:?}");
     }
+}
+
+/// Counts the copies of a secret in the writable memory of a process; only root may look.
+fn copies(pid: u32, secret: &str) -> usize {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let searcher = memchr::memmem::Finder::new(secret.as_bytes());
+    let in_map = |map: &str| {
+        let (start, end) = map.split_once(' ')?.0.split_once('-')?;
+        let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        memory.read_exact_at(&mut bytes, start).ok()?;
+        Some(searcher.find_iter(&bytes).count())
+    };
+    maps.lines().filter(|map| map.contains(" rw-p ")).filter_map(in_map).sum()
+}
+
+/// Lets a token go out in every shape, over connections that end.
+async fn ask_everywhere(daemon: &Daemon) {
+    for place in daemon.places() {
+        for format in ["raw", "json", "header", "env", "oauth2"] {
+            let path = format!("/v1/token?format={format}");
+            assert_eq!(Visitor::connect(&place).await.get(&path).await.status, 200);
+        }
+    }
+    assert_eq!(daemon.get("apps", "/v1/auth").await.status, 200);
+}
+
+/// Lets a call be forwarded, which puts the token into a connection that then rests.
+async fn forward(place: &Place) {
+    let json = [("Content-Type", "application/json")];
+    let key = br#"{"key_id":"6ac84721-a7ba-4034-9c39-41ef7b38819d","key_secret":"any"}"#;
+    let path = "/v1/teams/acme/service_token";
+    let minted = Visitor::connect(place).await.request("POST", path, &json, key).await.json();
+    let bearer = format!("Bearer {}", minted["bearer_token"].as_str().unwrap());
+    let (path, headers) = ("/v1/teams/acme/current_user", [("Authorization", bearer.as_str())]);
+    let reply = Visitor::connect(place).await.request("GET", path, &headers, b"").await;
+    assert_eq!(reply.status, 200);
+}
+
+/// Waits until no copy of a secret is left.
+async fn assert_gone(pid: u32, secret: &str, within: Duration) {
+    let late = Instant::now() + within;
+    loop {
+        match copies(pid, secret) {
+            0 => return,
+            left => assert!(Instant::now() < late, "copies after {within:?}: {left}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Time in which retired secrets are gone, and what a slow machine adds.
+const GONE: Duration = Duration::from_secs(5);
+/// Rest of a connection to the issuer, which keeps the head of its last call for so long.
+const REST: Duration = Duration::from_secs(20);
+
+// faults 234, 236, 237
+#[tokio::test]
+async fn a_key_and_a_token_that_are_retired_are_gone_from_memory() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can look into the daemon's memory");
+    }
+    let mut stand = Stand::new().await;
+    for (listener, services) in
+        [("apps", &["token", "proxy", "auth"][..]), ("web", &["token", "proxy"])]
+    {
+        stand
+            .home
+            .set(&format!("listeners.{listener}.serve"), toml::Value::from(services.to_vec()));
+    }
+    let daemon = stand.start().await;
+    let (_, secret) = stand.issuer.key();
+    let token = daemon.token().await;
+    ask_everywhere(&daemon).await;
+    let mut kept = Visitor::connect(&daemon.place("apps")).await;
+    assert_eq!(kept.get("/v1/token").await.status, 200);
+    let pid = daemon.pid();
+    assert!(copies(pid, &secret) > 0 && copies(pid, &token) > 0, "the search works");
+
+    stand.home.write_key(&stand.issuer.add_key("robot"));
+    until("the new key is in use", async || daemon.has_said("the new key is in use")).await;
+    assert_gone(pid, &secret, GONE).await;
+    // Not even a connection that is still open holds it.
+    assert_gone(pid, &token, GONE).await;
+    let second = kept.get("/v1/token").await.json()["bearer_token"].as_str().unwrap().to_owned();
+    for place in daemon.places() {
+        forward(&place).await;
+    }
+    assert!(daemon.refresh("default").await["token_id"].is_string());
+    assert_gone(pid, &second, REST + GONE).await;
 }

@@ -116,9 +116,9 @@ fn process(section: &Section<'_>) -> Process {
     const SANDBOXES: Choice = Choice(&["best-effort", "require", "off"]);
     let linger = Span { least: Duration::ZERO, ..Span::WAIT };
     Process {
-        // "require" is refused elsewhere, as long as nothing can keep that promise.
         sandbox: match section.get("sandbox", &SANDBOXES, "best-effort") {
             "off" => Sandbox::Off,
+            "require" => Sandbox::Require,
             _ => Sandbox::BestEffort,
         },
         linger: section.get("linger", &linger, Duration::ZERO),

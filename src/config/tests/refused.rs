@@ -156,7 +156,6 @@ fn later_features_are_refused_by_name_once() {
         ("listeners.a", "bind = [\"systemd:a\"]", "`listeners.a.bind` with `systemd:` is not part"),
         ("sinks.a", "path = \"/t\"\nmode = \"0600\"", "`sinks.a` is not part of this version yet"),
         ("state", "cache_token = true", "`state.cache_token` is not part"),
-        ("process", "sandbox = \"require\"", "`process.sandbox` with `require` is not part"),
     ];
     for (table, keys, expected) in rows {
         let more = if table == "listeners.a" && !keys.contains("bind") { listener } else { "" };

@@ -8,7 +8,7 @@ pub(crate) mod metrics;
 pub(crate) mod tls;
 pub(crate) mod user;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use bearerd::emulator::{Emulator, Options};
 use tokio::time::{Instant, sleep};
@@ -60,6 +60,12 @@ impl Stand {
         visitor.send(request.as_bytes()).await;
         visitor.reply().await.status
     }
+}
+
+/// Says aloud that something cannot be tried here.
+pub(crate) fn skip(why: &str) {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "SKIPPED: {why}").unwrap();
 }
 
 /// Tells how much of something a test does: as much as a variable says, for campaigns.

@@ -1,6 +1,6 @@
 //! Other users, as a socket sees them: a thread that takes their place for one connect.
 
-use std::{io::Write, net, os::unix, thread};
+use std::{net, os::unix, thread};
 
 use rustix::{
     process::{Gid, Uid},
@@ -8,7 +8,7 @@ use rustix::{
 };
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Place, Visitor};
+use super::{Place, Visitor, skip};
 
 /// Who connects.
 #[derive(Clone, Copy)]
@@ -22,8 +22,7 @@ pub(crate) struct User<'a> {
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, "SKIPPED: only root can try this as another user").unwrap();
+        skip("only root can try this as another user");
     }
     is_root
 }

@@ -1,0 +1,204 @@
+//! What a configuration needs of the machine: the sandbox is cut to it.
+
+use std::{path::Path, sync::Arc};
+
+use super::AppError;
+use crate::{
+    config::{
+        Config, Sources,
+        model::{Bind, Credential, KeySource, Listener, Okta, Sandbox},
+    },
+    process::{
+        notify,
+        sandbox::{self, Held, Reach},
+        tcp_owner::TcpOwners,
+        trusted_dir::TrustedDir,
+    },
+};
+
+/// Where the C library finds names of hosts, users and groups, and its own parts; where we count
+/// what we use.
+const SYSTEM: [&str; 8] =
+    ["/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/var/lib/sss", "/dev/urandom", "/proc"];
+
+/// Files of the system that often lie elsewhere, behind a link.
+const LINKED: [&str; 5] =
+    ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group"];
+
+/// Port of name servers: an answer too long for a datagram is fetched by TCP.
+const DOMAIN: u16 = 53;
+/// Ports below are root's to give.
+const LOW_PORTS: u16 = 1024;
+
+/// The sandbox that this process is in, for life.
+#[derive(Clone, Default)]
+pub struct Confinement {
+    reach: Reach,
+    held: Held,
+    /// Asked for the first time from outside, as that takes a connection to ourselves.
+    pub(super) owners: Arc<TcpOwners>,
+}
+
+impl Confinement {
+    /// Confines the process as `process.sandbox` says; call it while there is one thread.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the configuration insists and the kernel cannot.
+    pub fn enter(config: &Config, sources: &Sources) -> Result<Self, AppError> {
+        if config.process.sandbox == Sandbox::Off {
+            return Ok(Self::default());
+        }
+        config.listeners.values().for_each(make_places);
+        let owners = Arc::new(TcpOwners::default());
+        if config.listeners.values().any(has_tcp) {
+            // Whether it matters that they are not told is said later.
+            owners.try_out().ok();
+        }
+        let reach = reach_of(config, sources);
+        let held = sandbox::enter(&reach);
+        match held.missing() {
+            Some(missing) if config.process.sandbox == Sandbox::Require => {
+                Err(AppError::NoSandbox(missing))
+            }
+            _ => Ok(Self { reach, held, owners }),
+        }
+    }
+
+    /// Says in the log what holds.
+    pub(super) fn tell(&self, config: &Config) {
+        match (config.process.sandbox, self.held.missing()) {
+            (Sandbox::Off, _) => tracing::warn!("process.sandbox is off: nothing confines us"),
+            (_, None) => tracing::info!(held = %self.held, "confined"),
+            (_, Some(missing)) => {
+                tracing::warn!(held = %self.held, missing, "confined as far as the kernel can");
+            }
+        }
+    }
+
+    /// Looks whether another configuration could be served from in here.
+    pub(super) fn check(&self, config: &Config, sources: &Sources) -> Result<(), AppError> {
+        match self.reach.lacks(&reach_of(config, sources), self.held) {
+            None => Ok(()),
+            Some(what) => {
+                Err(AppError::NeedsRestart(format!("the sandbox keeps {what} out of reach")))
+            }
+        }
+    }
+}
+
+fn has_tcp(listener: &Listener) -> bool {
+    listener.bind.iter().any(|bind| matches!(bind, Bind::Tcp(_)))
+}
+
+/// Makes the directories of sockets, which may be anywhere, while anywhere can be reached.
+///
+/// Whoever binds there then finds out what is wrong with them.
+fn make_places(listener: &Listener) {
+    for bind in &listener.bind {
+        if let Bind::Unix(path) = bind {
+            make_place(path, listener.socket.allow_shared_directory);
+        }
+    }
+}
+
+fn make_place(socket: &Path, shared: bool) {
+    if let Some(directory) = socket.parent() {
+        let _made = TrustedDir::open_or_make(directory, shared);
+    }
+}
+
+fn reach_of(config: &Config, sources: &Sources) -> Reach {
+    let mut reach = Reach { abstract_sockets: notify::is_abstract(), ..Reach::default() };
+    reach_system(&mut reach);
+    let files = if sources.files.is_empty() {
+        std::slice::from_ref(&sources.fallback_file)
+    } else {
+        &*sources.files
+    };
+    files.iter().for_each(|file| read_file(&mut reach, file));
+    reach_issuer(&mut reach, &config.okta);
+    config.credentials.values().for_each(|credential| reach_credential(&mut reach, credential));
+    config.listeners.values().for_each(|listener| reach_listener(&mut reach, config, listener));
+    reach_bind(&mut reach, &config.telemetry.bind);
+    if let Some(control) = &config.control {
+        make_place(&control.path, false);
+        write_beside(&mut reach, &control.path);
+    }
+    reach
+}
+
+fn reach_system(reach: &mut Reach) {
+    for place in SYSTEM.map(Path::new).into_iter().filter(|place| place.exists()) {
+        reach.read_below(place);
+    }
+    for file in LINKED.map(Path::new).into_iter().filter(|file| file.exists()) {
+        read_file(reach, file);
+    }
+    reach.connect.insert(DOMAIN);
+}
+
+fn reach_issuer(reach: &mut Reach, okta: &Okta) {
+    for file in okta.ca_file.iter().chain(&okta.proxy_auth_file) {
+        read_file(reach, file);
+    }
+    reach.connect.extend(okta.proxy.as_ref().and_then(reqwest::Url::port_or_known_default));
+}
+
+fn reach_credential(reach: &mut Reach, credential: &Credential) {
+    reach.connect.extend(credential.base_url.port_or_known_default());
+    match &credential.key {
+        // A key may come later than we do.
+        KeySource::Directory(directory) => reach.read_below(directory),
+        KeySource::File(file) | KeySource::SystemdCredential(file) => {
+            read_file(reach, file);
+            file.parent().into_iter().for_each(|directory| reach.read_below(directory));
+        }
+    }
+}
+
+fn reach_listener(reach: &mut Reach, config: &Config, listener: &Listener) {
+    listener.bind.iter().for_each(|bind| reach_bind(reach, bind));
+    if listener.socket.owner.is_some() || listener.socket.group.is_some() {
+        reach.powers.keep_giving_away();
+    }
+    if let Some(tls) = &listener.tls {
+        read_file(reach, &tls.cert_file);
+        read_file(reach, &tls.key_file);
+    }
+    // Either may have to be made.
+    match (&listener.guard.access_token_file, &config.state_dir) {
+        (Some(file), _) => write_beside(reach, file),
+        (None, Some(state)) if listener.proxy.is_some() && state.is_dir() => {
+            reach.write_below(state);
+        }
+        _ => {}
+    }
+}
+
+fn reach_bind(reach: &mut Reach, bind: &Bind) {
+    match bind {
+        Bind::Unix(path) => write_beside(reach, path),
+        Bind::Tcp(address) => {
+            let port = address.port();
+            reach.bind.insert(port);
+            if (1..LOW_PORTS).contains(&port) {
+                reach.powers.keep_low_ports();
+            }
+        }
+    }
+}
+
+/// Reaches a file and its successors: those at its own place, and those where it leads to by links.
+fn read_file(reach: &mut Reach, file: &Path) {
+    let real = file.canonicalize().ok();
+    let directories = [Some(file), real.as_deref()].into_iter().flatten().filter_map(Path::parent);
+    directories.filter(|it| it.is_dir()).for_each(|directory| reach.read_below(directory));
+}
+
+/// Reaches the directory that a file is made in, if there is one: never what is above.
+fn write_beside(reach: &mut Reach, file: &Path) {
+    if let Some(directory) = file.parent().filter(|directory| directory.is_dir()) {
+        reach.write_below(directory);
+    }
+}
