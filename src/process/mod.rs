@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod durable_file;
 pub mod feed;
 pub mod fingerprint;
 pub mod harden;
@@ -10,6 +11,7 @@ pub mod notify;
 pub mod owned_file;
 pub mod path_error;
 pub mod peer;
+mod random;
 pub mod sandbox;
 pub mod secret;
 pub mod secret_file;

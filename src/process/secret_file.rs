@@ -1,22 +1,14 @@
 //! Files that hold one secret and nothing else: read with care, made whole or not at all.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs::File,
-    io::{self, Write},
-    path::{Path, PathBuf, absolute},
-};
+use std::path::{Path, PathBuf, absolute};
 
-use ring::rand::{SecureRandom, SystemRandom};
-use rustix::{
-    fs::{self, AtFlags, Gid, Mode, OFlags},
-    io::Errno,
-};
-use zeroize::Zeroizing;
+use rustix::io::Errno;
 
 use super::{
+    durable_file::{self, Act, DurableError, Look},
     owned_file::{Access, FileError, read_file},
     path_error::PathError,
+    random,
     secret::Secret,
     trusted_dir::{Trail, TrustedDir},
 };
@@ -70,7 +62,7 @@ pub fn read_or_make(
 ///
 /// Fails when the system gives no random bytes (fault 244).
 pub fn fresh() -> Result<Secret, SecretFileError> {
-    Ok(Secret::from(random_digits(MADE_LENGTH)?))
+    random::digits(MADE_LENGTH).map(Secret::from).ok_or(SecretFileError::NoRandomness)
 }
 
 /// Takes one line end away, if there is one.
@@ -144,84 +136,15 @@ fn make(
     let (parent, name) = path.parent().zip(path.file_name()).ok_or(refused(Errno::ISDIR))?;
     let directory = TrustedDir::open(parent, &mut Trail::default())?;
     let secret = fresh()?;
-    let draft = Draft::write(&directory, name, &secret, &refused)?;
-    if let Some(group) = group {
-        let error = |_| SecretFileError::Group { path: path.to_owned(), group };
-        draft.give_to(Gid::from_raw(group)).map_err(error)?;
+    let look = Look { mode: access.mode(), owner: None, group };
+    match (durable_file::create(&directory, name, secret.expose(), look), group) {
+        (Ok(()), _) => Ok(Some(secret)),
+        (Err(error), _) if error.is_taken() => Ok(None),
+        (Err(DurableError { act: Act::Give, .. }), Some(group)) => {
+            Err(SecretFileError::Group { path: path.to_owned(), group })
+        }
+        (Err(error), _) => Err(refused(error.errno)),
     }
-    match draft.publish(name, Mode::from_raw_mode(access.mode())) {
-        Ok(()) => Ok(Some(secret)),
-        Err(Errno::EXIST) => Ok(None),
-        Err(errno) => Err(refused(errno)),
-    }
-}
-
-/// A file under a private name, which goes away at its drop.
-///
-/// The name is another one each time, so that two instances never write into one file.
-struct Draft<'d> {
-    directory: &'d TrustedDir,
-    name: OsString,
-    file: File,
-}
-
-impl<'d> Draft<'d> {
-    fn write(
-        directory: &'d TrustedDir,
-        beside: &OsStr,
-        secret: &Secret,
-        refused: &dyn Fn(Errno) -> SecretFileError,
-    ) -> Result<Self, SecretFileError> {
-        let mut name = OsString::from(".");
-        name.push(beside);
-        name.push(format!(".{}", String::from_utf8_lossy(&random_digits(16)?)));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR).map_err(refused)?;
-        let mut draft = Self { directory, name, file: file.into() };
-        let written = draft.file.write_all(secret.expose());
-        written.map_err(|error| refused(errno_of(&error)))?;
-        Ok(draft)
-    }
-
-    /// Sets the group by name, the one call for it that a service of systemd has to be left.
-    fn give_to(&self, group: Gid) -> Result<(), Errno> {
-        fs::chownat(self.directory, &self.name, None, Some(group), AtFlags::SYMLINK_NOFOLLOW)
-    }
-
-    /// Puts the whole file at its name; `EXIST` if there is one.
-    fn publish(self, name: &OsStr, mode: Mode) -> Result<(), Errno> {
-        fs::fchmod(&self.file, mode)?;
-        self.file.sync_all().map_err(|error| errno_of(&error))?;
-        // Unlike a rename, a link replaces nothing, and every file system of ours can do it.
-        fs::linkat(self.directory, &self.name, self.directory, name, AtFlags::empty())?;
-        let directory = self.directory;
-        drop(self);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        fs::fsync(fs::openat(directory, ".", flags, Mode::empty())?)
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        // Nobody is left to tell; what stays behind is private and of no use to anybody.
-        fs::unlinkat(self.directory, &self.name, AtFlags::empty()).ok();
-    }
-}
-
-fn errno_of(error: &io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
-}
-
-/// Makes so many hex digits, two of each random byte.
-fn random_digits(count: usize) -> Result<Vec<u8>, SecretFileError> {
-    let mut bytes = Zeroizing::new(vec![0; count / 2]);
-    SystemRandom::new().fill(&mut bytes).map_err(|_| SecretFileError::NoRandomness)?;
-    let mut digits = Vec::with_capacity(count);
-    for byte in bytes.iter() {
-        // Writing to memory cannot fail.
-        write!(digits, "{byte:02x}").ok();
-    }
-    Ok(digits)
 }
 
 #[cfg(test)]

@@ -97,7 +97,12 @@ impl TrustedDir {
         fs::fstat(&self.fd).map_err(|errno| PathError::new(&self.path, errno))
     }
 
-    fn again(&self) -> Result<Self, PathError> {
+    /// Opens the same directory once more.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor for it.
+    pub fn again(&self) -> Result<Self, PathError> {
         let fd = self.fd.try_clone().map_err(|error| PathError::from_io(&self.path, &error))?;
         Ok(Self { fd, path: self.path.clone() })
     }
