@@ -16,7 +16,7 @@
 //! | [`okta`] | the issuer: what answers mean (pure), and the client |
 //! | [`proxy`] | Okta's own paths: the mint answered here, all else forwarded with the token put in |
 //! | [`local`] | the listeners: bind, pace, guard, answer |
-//! | [`outlet`] | what goes out without a request: a token for a child process |
+//! | [`outlet`] | what goes out without a request: to files, to commands, to a child process |
 //! | [`control`] | the control socket, both ends |
 //! | [`telemetry`] | metrics, logs, audit |
 //! | [`process`] | clocks, signals, files, secrets in memory, the sandbox |

@@ -6,8 +6,9 @@ use super::AppError;
 use crate::{
     config::{
         Config, Sources,
-        model::{Bind, Credential, KeySource, Listener, Okta, Sandbox},
+        model::{Bind, Credential, KeySource, Listener, Okta, Sandbox, Sink},
     },
+    outlet::command::{Command, runner::Started},
     process::{
         notify,
         sandbox::{self, Held, Reach},
@@ -37,6 +38,8 @@ pub struct Confinement {
     held: Held,
     /// Asked for the first time from outside, as that takes a connection to ourselves.
     pub(super) owners: Arc<TcpOwners>,
+    /// What runs commands, if there are any.
+    pub(super) helper: Option<Arc<Started>>,
 }
 
 impl Confinement {
@@ -46,10 +49,11 @@ impl Confinement {
     ///
     /// Fails where the configuration insists and the kernel cannot.
     pub fn enter(config: &Config, sources: &Sources) -> Result<Self, AppError> {
+        let helper = start_helper(config)?;
         if config.process.sandbox == Sandbox::Off {
-            return Ok(Self::default());
+            return Ok(Self { helper, ..Self::default() });
         }
-        config.listeners.values().for_each(make_places);
+        make_places(config);
         let owners = Arc::new(TcpOwners::default());
         if config.listeners.values().any(has_tcp) {
             // Whether it matters that they are not told is said later.
@@ -61,8 +65,12 @@ impl Confinement {
             Some(missing) if config.process.sandbox == Sandbox::Require => {
                 Err(AppError::NoSandbox(missing))
             }
-            _ => Ok(Self { reach, held, owners }),
+            _ => Ok(Self { reach, held, owners, helper }),
         }
+    }
+
+    fn knows(&self, command: &Command) -> bool {
+        self.helper.as_ref().is_some_and(|helper| helper.knows(command))
     }
 
     /// Says in the log what holds.
@@ -78,6 +86,9 @@ impl Confinement {
 
     /// Looks whether another configuration could be served from in here.
     pub(super) fn check(&self, config: &Config, sources: &Sources) -> Result<(), AppError> {
+        if let Some(unknown) = commands_of(config).iter().find(|command| !self.knows(command)) {
+            return Err(AppError::NeedsRestart(unknown.name.clone()));
+        }
         match self.reach.lacks(&reach_of(config, sources), self.held) {
             None => Ok(()),
             Some(what) => {
@@ -91,19 +102,48 @@ fn has_tcp(listener: &Listener) -> bool {
     listener.bind.iter().any(|bind| matches!(bind, Bind::Tcp(_)))
 }
 
-/// Makes the directories of sockets, which may be anywhere, while anywhere can be reached.
+/// Lists every command of a configuration.
+fn commands_of(config: &Config) -> Vec<Command> {
+    config.sinks.iter().filter_map(|(name, sink)| on_change(name, sink)).collect()
+}
+
+/// Names the command of a sink as people know it.
+pub(super) fn on_change(name: &str, sink: &Sink) -> Option<Command> {
+    let words = sink.on_change.clone()?;
+    Some(Command { name: format!("sinks.{name}.on_change"), words })
+}
+
+/// Starts what runs commands, if there are any: once in here nothing can be executed.
+fn start_helper(config: &Config) -> Result<Option<Arc<Started>>, AppError> {
+    let commands = commands_of(config);
+    if commands.is_empty() {
+        return Ok(None);
+    }
+    let started = Started::new(commands).map_err(|error| AppError::Helper(error.kind()))?;
+    Ok(Some(Arc::new(started)))
+}
+
+/// Makes the directories of sockets and sinks, which may be anywhere, while anywhere can be reached.
 ///
-/// Whoever binds there then finds out what is wrong with them.
-fn make_places(listener: &Listener) {
-    for bind in &listener.bind {
-        if let Bind::Unix(path) = bind {
-            make_place(path, listener.socket.allow_shared_directory);
+/// Whoever writes there then finds out what is wrong with them.
+fn make_places(config: &Config) {
+    for listener in config.listeners.values() {
+        for bind in &listener.bind {
+            if let Bind::Unix(path) = bind {
+                make_place(path, listener.socket.allow_shared_directory);
+            }
         }
+    }
+    for sink in config.sinks.values() {
+        make_place(&sink.path, sink.allow_shared_directory);
+    }
+    if let Some(control) = &config.control {
+        make_place(&control.path, false);
     }
 }
 
-fn make_place(socket: &Path, shared: bool) {
-    if let Some(directory) = socket.parent() {
+fn make_place(file: &Path, shared: bool) {
+    if let Some(directory) = file.parent() {
         let _made = TrustedDir::open_or_make(directory, shared);
     }
 }
@@ -122,8 +162,13 @@ fn reach_of(config: &Config, sources: &Sources) -> Reach {
     config.listeners.values().for_each(|listener| reach_listener(&mut reach, config, listener));
     reach_bind(&mut reach, &config.telemetry.bind);
     if let Some(control) = &config.control {
-        make_place(&control.path, false);
         write_beside(&mut reach, &control.path);
+    }
+    for sink in config.sinks.values() {
+        write_beside(&mut reach, &sink.path);
+        if sink.owner.is_some() || sink.group.is_some() {
+            reach.powers.keep_giving_away();
+        }
     }
     reach
 }

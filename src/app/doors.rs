@@ -272,8 +272,8 @@ impl Doors {
             return Ok(());
         };
         let credentials = Arc::clone(&self.commons.credentials);
-        let app =
-            TelemetryApi::new(self.commons.metrics.clone(), credentials, Arc::clone(&self.logs));
+        let (sinks, logs) = (Arc::clone(&self.commons.sinks), Arc::clone(&self.logs));
+        let app = TelemetryApi::new(self.commons.metrics.clone(), credentials, sinks, logs);
         let guard = Guard { allowed_hosts: settings.allowed_hosts.clone(), ..Guard::default() };
         let places = Arc::new(Semaphore::new(self.commons.shares.telemetry));
         let server = self.server("telemetry", app, guard, Limits::default(), &places);

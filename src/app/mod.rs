@@ -9,6 +9,7 @@ mod confine;
 mod doors;
 mod fleet;
 mod life;
+mod sinks;
 mod supervise;
 
 use std::sync::{Arc, Mutex};
@@ -16,13 +17,17 @@ use std::sync::{Arc, Mutex};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{confine::Confinement, life::End};
-use self::{doors::Doors, fleet::Fleet};
+use self::{doors::Doors, fleet::Fleet, sinks::Sinks};
 use crate::{
     config::{self, Config, Findings, Loaded, Sources},
     local::{
         access_token::AccessTokenError, bind::BindError, credentials::Credentials, tls::TlsError,
     },
     okta::transport::TransportError,
+    outlet::{
+        command::runner::Runner,
+        sink::{Roster, SinkError},
+    },
     process::{
         clock::{Clock, SystemClock},
         shares::Shares,
@@ -49,6 +54,12 @@ pub enum AppError {
     /// An address cannot be taken.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// A sink cannot be written.
+    #[error("{0}")]
+    Sink(#[from] SinkError),
+    /// Commands are configured, and what runs them cannot be started.
+    #[error("the helper that runs commands cannot be started: {0}")]
+    Helper(std::io::ErrorKind),
     /// The kernel cannot confine the process as the configuration insists.
     #[error(
         "`process.sandbox` is \"require\", and this kernel has no {0}: enable that, or set it to \
@@ -66,6 +77,7 @@ pub(crate) struct Commons {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     credentials: Arc<Credentials>,
+    sinks: Arc<Roster>,
     owners: Arc<TcpOwners>,
     shares: Shares,
     /// Connections; a stop waits for them.
@@ -86,6 +98,7 @@ pub struct Bound {
     logs: Arc<Mutex<Logs>>,
     fleet: Fleet,
     doors: Doors,
+    sinks: Sinks,
     confinement: Confinement,
 }
 
@@ -110,12 +123,15 @@ pub fn build(
     let mut fleet = Fleet::new(commons.clone());
     let plan = fleet.plan(&config)?;
     let mut doors = Doors::new(commons.clone(), Arc::clone(&logs));
+    let mut sinks = Sinks::new(commons.clone(), commons.runner(&confinement)?);
+    sinks.plan(&config)?;
     doors.open_house(&config)?;
     let opening = doors.plan(&config)?;
     fleet.commit(plan, &config);
     doors.commit(opening, &config);
+    sinks.commit(&config);
     commons.metrics.set_configured(commons.clock.wall());
-    Ok(Bound { commons, sources, config, logs, fleet, doors, confinement })
+    Ok(Bound { commons, sources, config, logs, fleet, doors, sinks, confinement })
 }
 
 impl Commons {
@@ -124,6 +140,7 @@ impl Commons {
             clock: Arc::new(SystemClock),
             metrics: Metrics::new(),
             credentials: Arc::default(),
+            sinks: Arc::default(),
             owners,
             shares: Shares::of_process(),
             visits: TaskTracker::new(),
@@ -131,6 +148,19 @@ impl Commons {
             closing: CancellationToken::new(),
             failed: CancellationToken::new(),
         }
+    }
+}
+
+impl Commons {
+    /// Takes up the line to what runs commands, if there are any.
+    fn runner(&self, confinement: &Confinement) -> Result<Option<Runner>, AppError> {
+        let Some(helper) = &confinement.helper else {
+            return Ok(None);
+        };
+        let made = Runner::new(helper).map_err(|error| AppError::Helper(error.kind()))?;
+        let (runner, carried) = made;
+        self.tasks.spawn(self.closing.clone().run_until_cancelled_owned(carried));
+        Ok(Some(runner))
     }
 }
 
@@ -151,8 +181,10 @@ impl Bound {
         self.confinement.check(&config, &self.sources)?;
         let plan = self.fleet.plan(&config)?;
         let opening = self.doors.plan(&config)?;
+        self.sinks.plan(&config)?;
         self.fleet.commit(plan, &config);
         self.doors.commit(opening, &config);
+        self.sinks.commit(&config);
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         logs.set_level(&config.log.level);
         drop(logs);

@@ -86,9 +86,12 @@ impl From<AppError> for Exit {
             | AppError::Transport(_)
             | AppError::AccessToken(_)
             | AppError::Tls(..)
+            | AppError::Sink(_)
             | AppError::NeedsRestart(_) => Self::configuration(sentence),
             AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
-            AppError::Bind(_) | AppError::NoSandbox(_) => Self::failed(sentence),
+            AppError::Bind(_) | AppError::NoSandbox(_) | AppError::Helper(_) => {
+                Self::failed(sentence)
+            }
         }
     }
 }

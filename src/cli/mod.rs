@@ -29,7 +29,10 @@ use std::{future::Future, process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 
 use self::exit::Exit;
-use crate::process::harden;
+use crate::{
+    outlet::command::{helper, runner::HELPER},
+    process::harden,
+};
 
 /// Threads that answer requests; the brokers need next to nothing of them.
 const WORKERS: usize = 2;
@@ -103,6 +106,9 @@ enum Command {
     Completions(shell::CompletionArgs),
     /// Print the manual page
     Man,
+    /// Run the commands that the daemon asks for
+    #[command(name = HELPER, hide = true)]
+    RunCommands,
 }
 
 /// Parses the command line and does what it says.
@@ -144,7 +150,13 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Emulator(args) => in_runtime(emulator::run(args)),
         Command::Completions(args) => shell::completions(&args),
         Command::Man => shell::man(),
+        Command::RunCommands => run_commands(),
     }
+}
+
+/// Is the helper of a daemon, which is what standard input leads to.
+fn run_commands() -> Result<(), Exit> {
+    helper::run().map_err(|_| Exit::usage("the daemon alone starts this"))
 }
 
 /// Runs a command to its end; a look-up or a file system that hangs does not hold the end up.

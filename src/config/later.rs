@@ -22,7 +22,6 @@ enum When {
 const LATER: &[(&str, When)] = &[
     ("credentials.*.rotation", When::Changed),
     ("listeners.*.bind", When::Begins("systemd:")),
-    ("sinks.*", When::Changed),
     ("state.cache_token", When::Changed),
 ];
 

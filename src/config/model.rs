@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use reqwest::Url;
 
-use crate::{proxy::rules::Rules, token::timing::RefreshSettings};
+use crate::{proxy::rules::Rules, token::format::Format, token::timing::RefreshSettings};
 
 /// Holds one whole, validated configuration.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Where `status`, `refresh` and `quit` are taken; `None` where no default place exists.
     pub control: Option<Control>,
+    /// The files that hold a token, by name.
+    pub sinks: BTreeMap<String, Sink>,
     /// Directory for local state, if there is one that can be used.
     pub state_dir: Option<PathBuf>,
     /// How the process guards itself and stops.
@@ -240,6 +242,27 @@ impl Control {
         let mode = if self.allow_uids.is_empty() { 0o600 } else { 0o666 };
         SocketFile { mode, owner: None, group: None, allow_shared_directory: false }
     }
+}
+
+/// Holds `[sinks.NAME]`: a file that holds the current token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// The file.
+    pub path: PathBuf,
+    /// What stands in it.
+    pub format: Format,
+    /// Permission bits.
+    pub mode: u32,
+    /// User id that owns it; `None` leaves it ours.
+    pub owner: Option<u32>,
+    /// Group id that it belongs to; `None` leaves it ours.
+    pub group: Option<u32>,
+    /// Name of the credential whose token it is.
+    pub credential: String,
+    /// Program and arguments that run after each change.
+    pub on_change: Option<Vec<String>>,
+    /// Whether its directory may be writable by others.
+    pub allow_shared_directory: bool,
 }
 
 /// Holds `[process]`: how the process guards itself and stops.

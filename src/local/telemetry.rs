@@ -13,9 +13,12 @@ use super::{
     routes::{READS, allow},
     server::App,
 };
-use crate::telemetry::{
-    logs::Logs,
-    metrics::{Endpoint as EndpointLabel, Metrics},
+use crate::{
+    outlet::sink::Roster,
+    telemetry::{
+        logs::Logs,
+        metrics::{Endpoint as EndpointLabel, Metrics},
+    },
 };
 
 /// Names the endpoints of the telemetry listener.
@@ -52,6 +55,7 @@ impl EndpointLabel for Endpoint {
 pub struct Telemetry {
     metrics: Metrics,
     credentials: Arc<Credentials>,
+    sinks: Arc<Roster>,
     logs: Arc<Mutex<Logs>>,
 }
 
@@ -61,9 +65,10 @@ impl Telemetry {
     pub const fn new(
         metrics: Metrics,
         credentials: Arc<Credentials>,
+        sinks: Arc<Roster>,
         logs: Arc<Mutex<Logs>>,
     ) -> Self {
-        Self { metrics, credentials, logs }
+        Self { metrics, credentials, sinks, logs }
     }
 
     /// Whether a token is valid changes with time alone, so it is looked at when asked.
@@ -79,8 +84,10 @@ impl Telemetry {
 
     fn probe(&self, endpoint: Endpoint, verbose: bool) -> Response<Body> {
         match (endpoint, verbose) {
-            (Endpoint::Live, verbose) => ready::answer_live(&self.credentials, verbose),
-            (_, true) => ready::answer_ready_verbose(&self.credentials),
+            (Endpoint::Live, verbose) => {
+                ready::answer_live(&self.credentials, &self.sinks, verbose)
+            }
+            (_, true) => ready::answer_ready_verbose(&self.credentials, &self.sinks),
             (_, false) => ready::answer_ready(&self.credentials),
         }
     }

@@ -1,4 +1,6 @@
-//! What goes out without a request: a token for a child process.
+//! What goes out without a request: a token for a child process, a file, a command that is told.
 
 pub mod child;
+pub mod command;
 pub mod environment;
+pub mod sink;

@@ -252,14 +252,16 @@ impl Draft {
 
     /// Sets owner, group and mode on the open file, before there is anything to hide in it.
     fn dress(&self, look: Look) -> Result<(), DurableError> {
-        if look.owner.is_some() || look.group.is_some() {
-            let (owner, group) = (look.owner.map(Uid::from_raw), look.group.map(Gid::from_raw));
-            // The one call for it that a service of systemd has to be left.
-            let given = fs::chownat(&self.file, "", owner, group, AtFlags::EMPTY_PATH);
-            given.map_err(|errno| Act::Give.failed(errno))?;
-        }
+        // The mode first: what has been given away is not ours to change.
         let mode = Mode::from_raw_mode(look.mode);
-        fs::fchmod(&self.file, mode).map_err(|errno| Act::Make.failed(errno))
+        fs::fchmod(&self.file, mode).map_err(|errno| Act::Make.failed(errno))?;
+        if look.owner.is_none() && look.group.is_none() {
+            return Ok(());
+        }
+        let (owner, group) = (look.owner.map(Uid::from_raw), look.group.map(Gid::from_raw));
+        // The one call for it that a service of systemd has to be left.
+        let given = fs::chownat(&self.file, "", owner, group, AtFlags::EMPTY_PATH);
+        given.map_err(|errno| Act::Give.failed(errno))
     }
 }
 

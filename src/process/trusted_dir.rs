@@ -53,6 +53,22 @@ impl TrustedDir {
         Walk::from_root(path, strictness, &mut Trail::default())?.directory()
     }
 
+    /// Opens likewise a directory in which something of ours is to be; others may write into it only if
+    /// it is `shared`, be it sticky or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrustedDir::open_or_make`], and when others can write and it is not to be shared.
+    pub fn open_place(path: &Path, shared: bool) -> Result<Self, PathError> {
+        let directory = Self::open_or_make(path, shared)?;
+        let stat = directory.stat()?;
+        if others_may_write(&stat) && !shared {
+            let (path, mode) = (directory.path().to_owned(), permissions(&stat));
+            return Err(PathError::SharedDirectory { path, mode });
+        }
+        Ok(directory)
+    }
+
     /// Opens the directory at `path` below this one.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub struct Metrics {
     upstream: IntCounterVec,
     replays: IntCounterVec,
     connections: IntGaugeVec,
+    sink_writes: IntCounterVec,
+    command_runs: IntCounterVec,
     config_reloads: IntCounterVec,
     config_reloaded: Gauge,
     /// `bearerd_log_lines_dropped_total`: lines lost because nobody read them.
@@ -104,6 +106,16 @@ impl Metrics {
                 &["listener", "code"],
             ),
             connections: new.connections(),
+            sink_writes: new.plain_counters(
+                "sink_writes_total",
+                "Files written with a token.",
+                &["sink", "result"],
+            ),
+            command_runs: new.plain_counters(
+                "command_runs_total",
+                "Commands run because something changed.",
+                &["command", "result"],
+            ),
             config_reloads: new.plain_counters("config_reloads_total", "Reloads.", &["result"]),
             config_reloaded: new.config_reloaded(),
             log_lines_dropped: new.log_lines_dropped(),
@@ -154,6 +166,18 @@ impl Metrics {
             // It is not there if there never was a token.
             gauge.remove_label_values(&[name]).ok();
         }
+    }
+
+    /// Opens the counters of what is written into one sink.
+    #[must_use]
+    pub fn sink(&self, name: &str) -> Outcomes {
+        Outcomes::new(&self.sink_writes, name)
+    }
+
+    /// Opens the counters of what becomes of one command.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Outcomes {
+        Outcomes::new(&self.command_runs, name)
     }
 
     /// Opens the metrics of one listener, with the refusals for these reasons at zero.
@@ -221,6 +245,25 @@ const REJECTIONS: [&str; 5] = ["refreshed", "stale", "unknown", "throttled", "fa
 
 const fn result(success: bool) -> &'static str {
     if success { "success" } else { "failure" }
+}
+
+/// Counts how often something went well, and how often not.
+#[derive(Clone)]
+pub struct Outcomes {
+    success: IntCounter,
+    failure: IntCounter,
+}
+
+impl Outcomes {
+    fn new(family: &IntCounterVec, name: &str) -> Self {
+        let [success, failure] = RESULTS.map(|result| family.with_label_values(&[name, result]));
+        Self { success, failure }
+    }
+
+    /// Counts one more.
+    pub fn count(&self, success: bool) {
+        if success { self.success.inc() } else { self.failure.inc() }
+    }
 }
 
 /// Counts what happens to one credential.

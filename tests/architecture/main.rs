@@ -10,7 +10,18 @@ use std::{
 const ROOMS: [(&str, &[&str]); 14] = [
     (
         "app",
-        &["config", "control", "key", "local", "okta", "process", "proxy", "telemetry", "token"],
+        &[
+            "config",
+            "control",
+            "key",
+            "local",
+            "okta",
+            "outlet",
+            "process",
+            "proxy",
+            "telemetry",
+            "token",
+        ],
     ),
     (
         "cli",
@@ -32,10 +43,10 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("control", &["local", "process", "proxy", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
-    ("local", &["config", "okta", "process", "proxy", "telemetry", "token"]),
+    ("local", &["config", "okta", "outlet", "process", "proxy", "telemetry", "token"]),
     ("main", &[]),
     ("okta", &["config", "key", "process"]),
-    ("outlet", &["process"]),
+    ("outlet", &["config", "process", "telemetry", "token"]),
     ("process", &[]),
     ("proxy", &["config", "key", "okta", "process", "token"]),
     ("telemetry", &["config", "process"]),
@@ -44,7 +55,8 @@ const ROOMS: [(&str, &[&str]); 14] = [
 
 /// Pure leaves that any room may name: the configuration is made of their types, and Okta's paths and
 /// links are read in one way only.
-const LEAVES: [&str; 4] = ["token::timing", "proxy::rules", "proxy::path", "proxy::link"];
+const LEAVES: [&str; 5] =
+    ["token::format", "token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
 const PURE: [&str; 22] = [

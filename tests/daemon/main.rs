@@ -31,6 +31,7 @@ mod reload;
 mod reports;
 mod sandbox;
 mod secrets;
+mod sinks;
 mod steady;
 mod telemetry;
 mod tls;

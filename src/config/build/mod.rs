@@ -6,8 +6,8 @@ use reqwest::Url;
 
 use super::{
     kind::{
-        Address, BindAddress, Choice, FileMode, Filter, GROUP, HostName, IssuerUrl, ListOf, Name,
-        PathTo, ProxyUrl, Span, Switch, USER, Word,
+        Address, BindAddress, Choice, Filter, HostName, IssuerUrl, ListOf, PathTo, ProxyUrl, Span,
+        Switch, USER,
     },
     model::{Config, Control, Log, LogFormat, Okta, Process, Sandbox, Telemetry},
     places::Surroundings,
@@ -18,6 +18,7 @@ mod credential;
 mod listener;
 mod overlap;
 mod reach;
+mod sink;
 
 /// Names that requests carry when they come from this machine.
 const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -30,13 +31,14 @@ pub(super) fn config(root: &Section<'_>, around: &Surroundings) -> Option<Config
     let listeners = listener::all(root, &names, around);
     let telemetry = telemetry(&root.table("telemetry"));
     let control = control(&root.table("control"), around);
-    sinks(root, &names);
+    let sinks = sink::all(root, &names);
     let state_dir = state_dir(&root.table("state"), around);
     let process = process(&root.table("process"));
     let log = log(&root.table("log"));
     let (credentials, listeners, telemetry) = (credentials?, listeners?, telemetry?);
+    let sinks = sinks?;
     let config =
-        Config { okta, credentials, listeners, telemetry, control, state_dir, process, log };
+        Config { okta, credentials, listeners, telemetry, control, sinks, state_dir, process, log };
     overlap::check(root, &config, around);
     Some(config)
 }
@@ -86,21 +88,6 @@ fn control(section: &Section<'_>, around: &Surroundings) -> Option<Control> {
     match address? {
         Address::Unix(path) => Some(Control { path, allow_uids, is_default: !section.has("bind") }),
         _ => None,
-    }
-}
-
-/// Reads `[sinks]`, which no version serves yet: only whether it is well formed.
-fn sinks(root: &Section<'_>, credentials: &[String]) {
-    const FORMATS: Choice = Choice(&["raw", "json", "header", "env", "oauth2"]);
-    for (_, sink) in root.children("sinks") {
-        sink.need("path", &PathTo, "name the file to write");
-        sink.get("format", &FORMATS, "raw");
-        sink.get("mode", &FileMode, 0o640);
-        sink.find("group", &GROUP);
-        let credential = sink.get("credential", &Name, "default".to_owned());
-        credential::check_known(&sink, "credential", &credential, credentials);
-        sink.find("on_change", &ListOf::some(Word));
-        sink.get("allow_shared_directory", &Switch, false);
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) fn check(root: &Section<'_>, config: &Config, around: &Surroundings) 
     check_addresses(root, config);
     check_access_tokens(root, config);
     check_descriptors(root, config, around);
+    check_sinks(root, config);
 }
 
 /// Warns of more connections than there can be; those beyond wait, so nothing breaks.
@@ -56,6 +57,35 @@ fn check_access_tokens(root: &Section<'_>, config: &Config) {
             place.complain("access_token_file", problem, "name a file of its own");
         }
     }
+}
+
+/// Reports sinks that would write over something else: another sink, a key, a token, a socket.
+fn check_sinks(root: &Section<'_>, config: &Config) {
+    for (index, (name, sink)) in config.sinks.iter().enumerate() {
+        let other = config.sinks.iter().take(index).find(|(_, other)| other.path == sink.path);
+        let owner = other.map(|(name, _)| format!("sinks.{name}"));
+        if let Some(owner) = owner.or_else(|| owner_of(config, &sink.path)) {
+            let problem = format!("is a file of `{owner}`, which would be lost");
+            let place = section(root, &format!("sinks.{name}"));
+            place.complain("path", problem, "name a file of its own");
+        }
+    }
+}
+
+/// Names the table whose file a path is.
+fn owner_of(config: &Config, path: &Path) -> Option<String> {
+    let key = config.credentials.iter().find(|(_, it)| is_of(&it.key, path));
+    let key = key.map(|(name, _)| format!("credentials.{name}"));
+    let listener = config.listeners.iter().find(|(_, it)| has_file(it, path));
+    let listener = || listener.map(|(name, _)| format!("listeners.{name}"));
+    let control = config.control.as_ref().filter(|control| control.path == path);
+    key.or_else(listener).or_else(|| control.map(|_| "control".to_owned()))
+}
+
+fn has_file(listener: &Listener, path: &Path) -> bool {
+    let socket = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(it) if it == path));
+    let tls = listener.tls.iter().any(|tls| tls.cert_file == path || tls.key_file == path);
+    socket || tls || listener.guard.access_token_file.as_deref() == Some(path)
 }
 
 fn is_of(key: &KeySource, file: &Path) -> bool {

@@ -154,7 +154,6 @@ fn later_features_are_refused_by_name_once() {
             "`credentials.default.rotation` is not part of this version yet",
         ),
         ("listeners.a", "bind = [\"systemd:a\"]", "`listeners.a.bind` with `systemd:` is not part"),
-        ("sinks.a", "path = \"/t\"\nmode = \"0600\"", "`sinks.a` is not part of this version yet"),
         ("state", "cache_token = true", "`state.cache_token` is not part"),
     ];
     for (table, keys, expected) in rows {

@@ -27,7 +27,7 @@ use super::{BACKLOG, BindError, stream_socket};
 use crate::{
     config::model::SocketFile,
     process::{
-        path_error::{PathError, check_owner, others_may_write, our_uid, permissions},
+        path_error::{PathError, check_owner, our_uid, permissions},
         trusted_dir::{Identity, TrustedDir},
     },
 };
@@ -105,12 +105,7 @@ struct Spot {
 impl Spot {
     fn open(path: &Path, shared: bool) -> Result<Self, BindError> {
         let (parent, name) = split(path)?;
-        let directory = TrustedDir::open_or_make(parent, shared)?;
-        let stat = directory.stat()?;
-        if others_may_write(&stat) && !shared {
-            let (path, mode) = (directory.path().to_owned(), permissions(&stat));
-            return Err(BindError::SharedDirectory { path, mode });
-        }
+        let directory = TrustedDir::open_place(parent, shared)?;
         Ok(Self { directory, name: name.to_owned(), path: path.to_owned() })
     }
 
