@@ -223,6 +223,7 @@ fn reach_listener(reach: &mut Reach, config: &Config, listener: &Listener) {
 
 fn reach_bind(reach: &mut Reach, bind: &Bind) {
     match bind {
+        Bind::Systemd(_) => {}
         Bind::Unix(path) => write_beside(reach, path),
         Bind::Tcp(address) => {
             let port = address.port();

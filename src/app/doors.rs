@@ -21,14 +21,14 @@ use crate::{
     },
     control::routes::{Control, Open, Roster},
     local::{
-        bind::{BindError, SocketGuard, bind_tcp, bind_unix},
+        bind::{BindError, HandedSocket, SocketGuard, bind_tcp, bind_unix, take_handed},
         guard::Denial,
         routes::LocalApi,
         server::{App, Common, Server, Socket},
         telemetry::Telemetry as TelemetryApi,
         tls::{self, Certificate},
     },
-    process::{path_error::our_uid, secret_file},
+    process::{activation::Handed, path_error::our_uid, secret_file},
     proxy::local_token::{self, LocalToken},
     telemetry::{audit::Audit, logs::Logs},
 };
@@ -37,6 +37,7 @@ use crate::{
 pub(super) struct Doors {
     commons: Commons,
     logs: Arc<Mutex<Logs>>,
+    handed: Handed,
     roster: Arc<Roster>,
     /// What the connections of all listeners may take.
     descriptors: Arc<Semaphore>,
@@ -70,13 +71,14 @@ pub(super) struct Opening {
 }
 
 impl Doors {
-    pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>) -> Self {
+    pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>, handed: Handed) -> Self {
         let roster = Arc::default();
         let access_tokens = AccessTokens::new(commons.clone());
         let descriptors = Arc::new(Semaphore::new(commons.shares.listeners));
         Self {
             commons,
             logs,
+            handed,
             roster,
             descriptors,
             listeners: BTreeMap::new(),
@@ -109,13 +111,18 @@ impl Doors {
                 Some(open) if open.listener.bind != listener.bind => {
                     return Err(AppError::NeedsRestart(format!("listeners.{name}.bind")));
                 }
+                Some(open) if open.listener.allow_non_loopback != listener.allow_non_loopback => {
+                    let setting = format!("listeners.{name}.allow_non_loopback");
+                    return Err(AppError::NeedsRestart(setting));
+                }
                 Some(open) if open.listener.socket != listener.socket => {
                     return Err(AppError::NeedsRestart(format!("listeners.{name}.mode")));
                 }
                 Some(_) => {}
                 None => {
-                    let taken = listener.bind.iter().map(|at| take(name, at, &listener.socket));
-                    sockets.insert(name.clone(), taken.collect::<Result<_, _>>()?);
+                    let all = |at| take_all(&self.handed, name, at, listener);
+                    let taken: Vec<_> = listener.bind.iter().map(all).collect::<Result<_, _>>()?;
+                    sockets.insert(name.clone(), taken.into_iter().flatten().collect());
                 }
             }
         }
@@ -332,19 +339,51 @@ impl Door {
 }
 
 fn take(name: &str, bind: &Bind, file: &SocketFile) -> Result<(Taken, Socket), BindError> {
-    let (address, socket, guard) = match bind {
+    match bind {
         Bind::Unix(path) => {
             let bound = bind_unix(path, file)?;
-            (format!("unix:{}", path.display()), Socket::Unix(bound.listener), Some(bound.guard))
+            let address = format!("unix:{}", path.display());
+            Ok(taken(name, address, Socket::Unix(bound.listener), Some(bound.guard)))
         }
         Bind::Tcp(wanted) => {
             let listener = bind_tcp(*wanted)?;
             let bound = listener.local_addr().unwrap_or(*wanted);
-            (format!("tcp:{bound}"), Socket::Tcp(listener, bound.port()), None)
+            Ok(taken(name, format!("tcp:{bound}"), Socket::Tcp(listener, bound.port()), None))
         }
+        // Only listeners have such an address, and they take it themselves.
+        Bind::Systemd(wanted) => Err(BindError::missing(wanted)),
+    }
+}
+
+/// Takes one address of a listener; one name of the service manager may stand for several sockets.
+fn take_all(
+    handed: &Handed,
+    name: &str,
+    bind: &Bind,
+    listener: &Listener,
+) -> Result<Vec<(Taken, Socket)>, BindError> {
+    let Bind::Systemd(wanted) = bind else {
+        return take(name, bind, &listener.socket).map(|taken| vec![taken]);
     };
+    let sockets = take_handed(handed, wanted, listener)?.into_iter().map(|socket| match socket {
+        HandedSocket::Unix(listener, path) => {
+            taken(name, format!("unix:{path}"), Socket::Unix(listener), None)
+        }
+        HandedSocket::Tcp(listener, at) => {
+            taken(name, format!("tcp:{at}"), Socket::Tcp(listener, at.port()), None)
+        }
+    });
+    Ok(sockets.collect())
+}
+
+fn taken(
+    name: &str,
+    address: String,
+    socket: Socket,
+    file: Option<SocketGuard>,
+) -> (Taken, Socket) {
     tracing::info!(listener = name, address, "listening");
-    Ok((Taken { name: name.to_owned(), address, _file: guard }, socket))
+    (Taken { name: name.to_owned(), address, _file: file }, socket)
 }
 
 /// A default that cannot be used is done without, and said once.

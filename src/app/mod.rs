@@ -29,6 +29,7 @@ use crate::{
         sink::{Roster, SinkError},
     },
     process::{
+        activation::{Handed, WrongEnvironment},
         clock::{Clock, SystemClock},
         shares::Shares,
         tcp_owner::TcpOwners,
@@ -54,6 +55,9 @@ pub enum AppError {
     /// An address cannot be taken.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// What the service manager hands over makes no sense.
+    #[error("{0}")]
+    Activation(#[from] WrongEnvironment),
     /// A sink cannot be written.
     #[error("{0}")]
     Sink(#[from] SinkError),
@@ -122,7 +126,7 @@ pub fn build(
     let logs = Arc::new(Mutex::new(logs));
     let mut fleet = Fleet::new(commons.clone());
     let plan = fleet.plan(&config)?;
-    let mut doors = Doors::new(commons.clone(), Arc::clone(&logs));
+    let mut doors = Doors::new(commons.clone(), Arc::clone(&logs), Handed::take()?);
     let mut sinks = Sinks::new(commons.clone(), commons.runner(&confinement)?);
     sinks.plan(&config)?;
     doors.open_house(&config)?;

@@ -89,9 +89,10 @@ impl From<AppError> for Exit {
             | AppError::Sink(_)
             | AppError::NeedsRestart(_) => Self::configuration(sentence),
             AppError::Bind(BindError::PortDenied { .. }) => Self::denied(sentence),
-            AppError::Bind(_) | AppError::NoSandbox(_) | AppError::Helper(_) => {
-                Self::failed(sentence)
-            }
+            AppError::Bind(_)
+            | AppError::Activation(_)
+            | AppError::NoSandbox(_)
+            | AppError::Helper(_) => Self::failed(sentence),
         }
     }
 }

@@ -164,14 +164,16 @@ impl ControlPlace {
 }
 
 fn address(listener: &Listener) -> Option<Address> {
-    listener.bind.first().map(|bind| match (bind, &listener.tls) {
-        (Bind::Unix(path), _) => Address::Unix(path.clone()),
-        (Bind::Tcp(at), None) => Address::Tcp(reachable(*at).to_string()),
+    listener.bind.iter().find_map(|bind| match (bind, &listener.tls) {
+        // Where that is only the service manager knows.
+        (Bind::Systemd(_), _) => None,
+        (Bind::Unix(path), _) => Some(Address::Unix(path.clone())),
+        (Bind::Tcp(at), None) => Some(Address::Tcp(reachable(*at).to_string())),
         // Whoever shows the very certificate is the daemon.
-        (Bind::Tcp(at), Some(tls)) => Address::Tls {
+        (Bind::Tcp(at), Some(tls)) => Some(Address::Tls {
             authority: reachable(*at).to_string(),
             trusted: Some(tls.cert_file.clone()),
-        },
+        }),
     })
 }
 

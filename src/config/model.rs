@@ -91,6 +91,8 @@ pub struct Listener {
     pub credentials: Vec<String>,
     /// Who may come in, and with what in the request.
     pub guard: Guard,
+    /// Whether other machines may come in.
+    pub allow_non_loopback: bool,
     /// Mode, owner and group of unix sockets.
     pub socket: SocketFile,
     /// Connections, deadlines and waits.
@@ -144,6 +146,8 @@ pub enum Bind {
     Unix(PathBuf),
     /// A TCP address; port 0 lets the kernel choose.
     Tcp(SocketAddr),
+    /// Whatever the service manager listens on under this name.
+    Systemd(String),
 }
 
 /// Says which requests a listener lets in.

@@ -1,5 +1,6 @@
 //! Addresses taken: sockets that listen, and why one could not be had.
 
+mod handed;
 pub mod unix;
 
 use std::{
@@ -14,7 +15,10 @@ use rustix::{
 };
 use tokio::net::TcpListener;
 
-pub use self::unix::{BoundUnix, SocketGuard, bind_unix};
+pub use self::{
+    handed::{HandedSocket, take_handed},
+    unix::{BoundUnix, SocketGuard, bind_unix},
+};
 use crate::process::path_error::PathError;
 
 /// Connections that may wait to be accepted, as far as `net.core.somaxconn` allows.
@@ -81,6 +85,14 @@ pub enum BindError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// A socket of the service manager cannot be used.
+    #[error("socket systemd:{name} {flaw}")]
+    Handed {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        flaw: handed::Flaw,
+    },
     /// No socket can have such a path.
     #[error("socket path {path:?} {flaw}")]
     Path {
@@ -145,6 +157,7 @@ impl BindError {
             Self::PortTaken { .. } => "port_taken",
             Self::PortDenied { .. } => "port_denied",
             Self::NoSuchAddress { .. } => "no_such_address",
+            Self::Handed { .. } => "handed",
             Self::Path { .. } => "path",
             Self::Directory(error) => error.label(),
             Self::SharedDirectory { .. } => "shared_directory",
@@ -162,6 +175,12 @@ impl BindError {
             Errno::ADDRNOTAVAIL => Self::NoSuchAddress { address },
             errno => Self::Tcp { address, errno },
         }
+    }
+
+    /// Says that the service manager has handed over no socket of this name.
+    #[must_use]
+    pub fn missing(name: &str) -> Self {
+        Self::Handed { name: name.to_owned(), flaw: handed::Flaw::Missing }
     }
 
     fn unix(path: &Path, errno: Errno) -> Self {

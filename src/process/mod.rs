@@ -1,5 +1,6 @@
 //! The process and what it shares with its neighbours: clocks, signals, memory, files.
 
+pub mod activation;
 pub mod clock;
 pub mod descriptors;
 pub mod durable_file;

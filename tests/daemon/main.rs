@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod activation;
 mod answers;
 mod api;
 mod auth;

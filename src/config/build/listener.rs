@@ -72,7 +72,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     let socket = socket_file(section);
     let limits = limits(section);
     let first_token_wait = section.get("first_token_wait", &Span::WAIT, Duration::from_millis(900));
-    reach::check(section, bind, &guard, &limits);
+    let allow_non_loopback = reach::check(section, bind, &guard, &limits);
     reach::check_auth(section, bind, &guard, &services);
     check_exposure(section, bind, &guard);
     check_file_keys(section, bind, &guard);
@@ -84,6 +84,7 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
         serves_auth: services.contains(&"auth"),
         proxy: services.contains(&"proxy").then_some(proxy),
         guard,
+        allow_non_loopback,
         socket,
         limits,
         tls,

@@ -116,6 +116,7 @@ fn overlap(one: &Bind, other: &Bind) -> bool {
         // Paths compare part by part: `//` and `/./` make no difference.
         (Bind::Unix(one), Bind::Unix(other)) => one == other,
         (Bind::Tcp(one), Bind::Tcp(other)) => same_port(one, other),
+        (Bind::Systemd(one), Bind::Systemd(other)) => one == other,
         _ => false,
     }
 }

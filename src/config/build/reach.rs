@@ -9,7 +9,12 @@ use crate::config::{
 };
 
 /// Reads `allow_non_loopback` and reports what does not go with the addresses (fault 251).
-pub(super) fn check(section: &Section<'_>, bind: &[Address], guard: &Guard, limits: &Limits) {
+pub(super) fn check(
+    section: &Section<'_>,
+    bind: &[Address],
+    guard: &Guard,
+    limits: &Limits,
+) -> bool {
     let is_allowed = section.get("allow_non_loopback", &Switch, false);
     let is_local = bind.iter().all(Address::is_local);
     if is_allowed {
@@ -27,6 +32,7 @@ pub(super) fn check(section: &Section<'_>, bind: &[Address], guard: &Guard, limi
     check_tls(section, bind);
     check_users(section, bind, guard, limits);
     check_groups(section, bind, guard);
+    is_allowed
 }
 
 /// Strangers come in only with a secret, and only where nobody else can read it.

@@ -84,7 +84,7 @@ pub(in crate::config) enum Address {
 }
 
 impl Address {
-    /// Lists what is to be bound. Sockets from systemd are not bound by us.
+    /// Lists what is to be bound, or taken over.
     pub(in crate::config) fn binds(&self) -> Vec<Bind> {
         match self {
             Self::Unix(path) => vec![Bind::Unix(path.clone())],
@@ -93,7 +93,7 @@ impl Address {
                 Bind::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), *port)),
                 Bind::Tcp(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), *port)),
             ],
-            Self::Systemd(_) => Vec::new(),
+            Self::Systemd(name) => vec![Bind::Systemd(name.clone())],
         }
     }
 

@@ -153,7 +153,6 @@ fn later_features_are_refused_by_name_once() {
             "every = \"30d\"\nuser = \"u\"",
             "`credentials.default.rotation` is not part of this version yet",
         ),
-        ("listeners.a", "bind = [\"systemd:a\"]", "`listeners.a.bind` with `systemd:` is not part"),
         ("state", "cache_token = true", "`state.cache_token` is not part"),
     ];
     for (table, keys, expected) in rows {
