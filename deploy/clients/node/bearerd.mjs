@@ -49,7 +49,7 @@ function discarding(call, answer) {
 export class Bearerd {
   #settings;
   #kept;
-  #asking;
+  #line = Promise.resolve();
 
   // address: `unix:PATH` or a URL; credential: another one than the listener's first;
   // accessTokenFile: that of the listener; wait: milliseconds in which the daemon must come up.
@@ -60,30 +60,35 @@ export class Bearerd {
 
   // Gives the token, asking the daemon if the one that is kept may be over.
   async token() {
-    if (this.#kept && performance.now() < this.#kept.keepUntil) return this.#kept;
-    return this.#together(() => this.#firstToken());
+    // Who stands in line behind another waits no longer for that.
+    const late = performance.now() + this.#settings.wait;
+    return this.#inTurn(async () => {
+      if (!this.#kept || performance.now() >= this.#kept.keepUntil) {
+        this.#kept = await this.#firstToken(late);
+      }
+      return this.#kept;
+    });
   }
 
   // Reports a token that got a 401; gives a newer one, or undefined if none can be had now.
   async newerThan(refused) {
-    if (this.#kept && this.#kept.tokenId !== refused.tokenId) return this.#kept;
-    return this.#together(async () => {
+    return this.#inTurn(async () => {
+      if (this.#kept && this.#kept.tokenId !== refused.tokenId) return this.#kept;
       const body = JSON.stringify({ token_id: refused.tokenId });
       const answer = await this.#ask('POST', '/v1/token/rejected', body).catch(() => ({}));
-      return answer.status === 200 ? read(answer.body) : undefined;
+      this.#kept = answer.status === 200 ? read(answer.body) : undefined;
+      return this.#kept;
     });
   }
 
-  // Whoever comes while the daemon is being asked gets the same answer.
-  #together(ask) {
-    this.#asking ??= ask()
-      .then((token) => (this.#kept = token))
-      .finally(() => (this.#asking = undefined));
-    return this.#asking;
+  // One asks the daemon at a time; who comes meanwhile finds what that one was told.
+  #inTurn(work) {
+    const turn = this.#line.then(work);
+    this.#line = turn.catch(() => {});
+    return turn;
   }
 
-  async #firstToken() {
-    let late = performance.now() + this.#settings.wait;
+  async #firstToken(late) {
     for (let pause = 50; ; pause = Math.min(2 * pause, 1000)) {
       let trouble;
       try {

@@ -57,9 +57,11 @@ class Bearerd:
 
     def token(self):
         """Gives the token, asking the daemon if the one that is kept may be over."""
+        # Who stands in line behind another waits no longer for that.
+        late = time.monotonic() + self._wait
         with self._lock:
             if not self._kept or time.monotonic() >= self._kept.keep_until:
-                self._kept = self._first_token()
+                self._kept = self._first_token(late)
             return self._kept
 
     def newer_than(self, refused):
@@ -75,8 +77,8 @@ class Bearerd:
                 self._kept = None
             return self._kept
 
-    def _first_token(self):
-        late, pause = time.monotonic() + self._wait, 0.05
+    def _first_token(self, late):
+        pause = 0.05
         while True:
             try:
                 status, retry_after, answer = self._ask("GET", "/v1/token")

@@ -105,11 +105,13 @@ impl Middleware for Bearerd {
 impl Bearerd {
     /// Gives the token, asking the daemon if the one that is kept may be over.
     async fn token(&self) -> Result<Arc<Token>, BearerdError> {
+        // Who stands in line behind another waits no longer for that.
+        let late = Instant::now() + self.wait;
         let mut kept = self.kept.lock().await;
         if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.keep_until) {
             return Ok(Arc::clone(token));
         }
-        let token = Arc::new(self.first_token().await?);
+        let token = Arc::new(self.first_token(late).await?);
         *kept = Some(Arc::clone(&token));
         Ok(token)
     }
@@ -125,8 +127,7 @@ impl Bearerd {
         kept.clone()
     }
 
-    async fn first_token(&self) -> Result<Token, BearerdError> {
-        let late = Instant::now() + self.wait;
+    async fn first_token(&self, late: Instant) -> Result<Token, BearerdError> {
         let mut pause = Duration::from_millis(50);
         loop {
             let trouble = match self.ask(Method::GET, "/v1/token", String::new()).await {

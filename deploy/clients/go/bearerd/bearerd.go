@@ -116,10 +116,15 @@ func (t *Transport) send(call *http.Request, body io.ReadCloser, token *token) (
 
 // token gives the token, asking the daemon if the one that is kept may be over.
 func (t *Transport) token(ctx context.Context) (*token, error) {
+	wait := t.Wait
+	if wait == 0 {
+		wait = 10 * time.Second
+	}
+	late := time.Now().Add(wait) // who stands in line behind another waits no longer for that
 	t.lock.Lock()
 	defer t.lock.Unlock()
 	if t.kept == nil || !time.Now().Before(t.kept.keepUntil) {
-		first, err := t.firstToken(ctx)
+		first, err := t.firstToken(ctx, late)
 		if err != nil {
 			return nil, err
 		}
@@ -140,12 +145,8 @@ func (t *Transport) newerThan(ctx context.Context, refused *token) *token {
 	return t.kept
 }
 
-func (t *Transport) firstToken(ctx context.Context) (*token, error) {
-	wait := t.Wait
-	if wait == 0 {
-		wait = 10 * time.Second
-	}
-	late, pause := time.Now().Add(wait), 50*time.Millisecond
+func (t *Transport) firstToken(ctx context.Context, late time.Time) (*token, error) {
+	pause := 50 * time.Millisecond
 	for {
 		first, retryAfter, err := t.ask(ctx, "GET", "/v1/token", nil)
 		if err == nil || retryAfter == never {
