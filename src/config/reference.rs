@@ -62,7 +62,7 @@ fn every_shipped_configuration_loads() {
     for dir in [config_dir(), config_dir().join("examples")] {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_file() {
+            if path.extension().is_some_and(|extension| extension == "toml") {
                 let result = load(&sources(vec![path.clone()]));
                 let found = result.unwrap_or_else(|findings| panic!("{findings}"));
                 let on_tcp = ["examples/tcp.toml", "examples/read-only-proxy.toml"];

@@ -6,6 +6,8 @@ pub mod bind;
 pub mod body;
 pub mod credentials;
 pub mod guard;
+#[cfg(test)]
+mod openapi_tests;
 pub mod paced;
 pub mod problem;
 pub mod query;

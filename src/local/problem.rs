@@ -52,7 +52,24 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    /// Lists every kind.
+    pub const ALL: [Self; 12] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Refused,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::WrongHost,
+        Self::TooManyRequests,
+        Self::NoToken,
+        Self::NoNewerToken,
+    ];
+
+    /// Tells status, stable slug and title.
+    pub(super) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as Status;
         match self {
             Self::BadRequest => (Status::BAD_REQUEST, "bad-request", "The request is not valid"),

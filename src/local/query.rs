@@ -6,9 +6,12 @@ use super::problem::{Kind, Problem};
 use crate::token::format::Format;
 
 /// Longest wait for a change that can be asked for.
-const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+const LONGEST_WAIT: Longest = (Duration::from_secs(10 * 60), "10 minutes");
 /// Longest life that can be asked for: no token is believed to live longer.
-const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST_LIFE: Longest = (Duration::from_secs(365 * 24 * 60 * 60), "365 days");
+
+/// A time, and how people call it.
+type Longest = (Duration, &'static str);
 
 /// Holds the parameters of the token's paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +40,8 @@ pub enum Parameter {
 }
 
 impl Parameter {
-    const fn name(self) -> &'static str {
+    /// Tells how it is written.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Credential => "credential",
             Self::Format => "format",
@@ -85,11 +89,10 @@ fn set(query: &mut Query, parameter: Parameter, value: &str) -> Result<(), Probl
     Ok(())
 }
 
-fn duration(name: &str, value: &str, most: Duration) -> Result<Duration, Problem> {
+fn duration(name: &str, value: &str, (most, words): Longest) -> Result<Duration, Problem> {
     humantime::parse_duration(value).ok().filter(|duration| *duration <= most).ok_or_else(|| {
-        let most = humantime::format_duration(most);
         Kind::BadRequest
-            .because(format!("{name} is a time with a unit, as 90s or 5m, up to {most}"))
+            .because(format!("{name} is a time with a unit, as 90s or 5m, up to {words}"))
     })
 }
 
@@ -166,6 +169,9 @@ mod tests {
         let detail = |known: &[Parameter]| parse(Some("x=1"), known).expect_err("unknown").detail;
         assert!(detail(&ALL).ends_with("credential, format, min_ttl, wait"));
         assert_eq!(detail(&[]), "this path takes no query");
+        let detail = |query| parse(Some(query), &ALL).expect_err("too long").detail;
+        assert!(detail("wait=11m").ends_with("up to 10 minutes"));
+        assert!(detail("min_ttl=366d").ends_with("up to 365 days"));
     }
 
     proptest::proptest! {

@@ -13,6 +13,7 @@ use super::{
     credentials::Credentials,
     guard::Proof,
     problem::{Kind, Problem},
+    query::{self, Parameter, Query},
     ready,
     served::Served,
     server::{App, forwarded},
@@ -108,16 +109,14 @@ impl App for LocalApi {
     type Endpoint = Endpoint;
 
     fn endpoint(&self, request: &Parts) -> Endpoint {
-        let served = self.served.load();
-        match request.uri.path() {
-            "/v1/token" if served.serves_token => Endpoint::Token,
-            "/v1/token/watch" if served.serves_token => Endpoint::Watch,
-            "/v1/token/rejected" if served.serves_token => Endpoint::Rejected,
-            "/v1/ready" => Endpoint::Ready,
-            path if auth::is_at(path) && served.serves_auth => Endpoint::Auth,
-            path if path.starts_with("/v1/teams/") && served.proxy.is_some() => Endpoint::Proxy,
-            _ => Endpoint::Other,
-        }
+        let (endpoint, served) = (Endpoint::at(request.uri.path()), self.served.load());
+        let is_served = match endpoint {
+            Endpoint::Token | Endpoint::Watch | Endpoint::Rejected => served.serves_token,
+            Endpoint::Auth => served.serves_auth,
+            Endpoint::Proxy => served.proxy.is_some(),
+            Endpoint::Ready | Endpoint::Other => true,
+        };
+        if is_served { endpoint } else { Endpoint::Other }
     }
 
     fn proof(&self, endpoint: Endpoint) -> Proof {
@@ -159,11 +158,35 @@ impl App for LocalApi {
 }
 
 impl Endpoint {
+    /// Finds the endpoint of a path, whether a listener serves it or not.
+    pub(super) fn at(path: &str) -> Self {
+        match path {
+            "/v1/token" => Self::Token,
+            "/v1/token/watch" => Self::Watch,
+            "/v1/token/rejected" => Self::Rejected,
+            "/v1/ready" => Self::Ready,
+            path if auth::is_at(path) => Self::Auth,
+            path if path.starts_with("/v1/teams/") => Self::Proxy,
+            _ => Self::Other,
+        }
+    }
+
     /// Tells what it takes; `None` is any method, or its own affair.
-    const fn methods(self) -> Option<&'static str> {
+    pub(super) const fn methods(self) -> Option<&'static str> {
         match self {
             Self::Token | Self::Watch | Self::Ready => Some(READS),
             Self::Rejected => Some("POST"),
+            Self::Auth | Self::Proxy | Self::Other => None,
+        }
+    }
+
+    /// Tells what its query may have; `None` is anything, or its own affair.
+    pub(super) const fn parameters(self) -> Option<&'static [Parameter]> {
+        use Parameter::{Credential, Format, MinTtl, Wait};
+        match self {
+            Self::Token => Some(&[Credential, Format, MinTtl, Wait]),
+            Self::Watch | Self::Rejected => Some(&[Credential]),
+            Self::Ready => Some(&[]),
             Self::Auth | Self::Proxy | Self::Other => None,
         }
     }
@@ -176,10 +199,14 @@ impl LocalApi {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Problem> {
         let served = self.served.load_full();
+        let query = match endpoint.parameters() {
+            Some(known) => query::parse(request.uri().query(), known)?,
+            None => Query::default(),
+        };
         match endpoint {
-            Endpoint::Token => token::current(&served, &request, &self.closing).await,
-            Endpoint::Watch => watch::open(&served, &request).await,
-            Endpoint::Rejected => token::rejected(&served, request).await,
+            Endpoint::Token => token::current(&served, &query, &request, &self.closing).await,
+            Endpoint::Watch => watch::open(&served, &query, &request).await,
+            Endpoint::Rejected => token::rejected(&served, &query, request).await,
             Endpoint::Auth => auth::answer(&served, !request.body().is_end_stream()).await,
             Endpoint::Ready => Ok(ready::answer_ready(&self.everybody)),
             Endpoint::Proxy => match &served.proxy {

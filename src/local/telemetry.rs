@@ -51,6 +51,18 @@ impl EndpointLabel for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Finds the endpoint of a path.
+    pub(super) fn at(path: &str) -> Self {
+        match path {
+            "/metrics" => Self::Metrics,
+            "/livez" => Self::Live,
+            "/readyz" => Self::Ready,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Answers scrapes and probes.
 pub struct Telemetry {
     metrics: Metrics,
@@ -97,12 +109,7 @@ impl App for Telemetry {
     type Endpoint = Endpoint;
 
     fn endpoint(&self, request: &Parts) -> Endpoint {
-        match request.uri.path() {
-            "/metrics" => Endpoint::Metrics,
-            "/livez" => Endpoint::Live,
-            "/readyz" => Endpoint::Ready,
-            _ => Endpoint::Other,
-        }
+        Endpoint::at(request.uri.path())
     }
 
     /// Scrapes and probes are rare: no place is held between them, so that all find one.

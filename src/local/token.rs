@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     body::Body,
     problem::{Kind, Problem},
-    query::{self, Parameter},
+    query::Query,
     served::Served,
 };
 use crate::{
@@ -34,11 +34,10 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers with the current token, or 304 while it is the one that the client has.
 pub(super) async fn current(
     served: &Served,
+    query: &Query,
     request: &Request<Incoming>,
     closing: &CancellationToken,
 ) -> Result<Response<Body>, Problem> {
-    let known = [Parameter::Credential, Parameter::Format, Parameter::MinTtl, Parameter::Wait];
-    let query = query::parse(request.uri().query(), &known)?;
     let handle = served.credential(query.credential.as_deref())?;
     let found = match query.min_ttl {
         Some(life) => handle.with_life(life).await,
@@ -78,9 +77,9 @@ async fn changed(
 /// Takes a report that the upstream refused a token.
 pub(super) async fn rejected(
     served: &Served,
+    query: &Query,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
-    let query = query::parse(request.uri().query(), &[Parameter::Credential])?;
     let handle = served.credential(query.credential.as_deref())?;
     let report = read_report(request).await?;
     let claim = match (&report.token_id, &report.bearer_token) {

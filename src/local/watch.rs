@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     body::Body,
     problem::{Kind, Problem, answer},
-    query::{self, Parameter},
+    query::Query,
     served::Served,
     token::no_token,
 };
@@ -33,9 +33,9 @@ const COME_AGAIN: Duration = Duration::from_secs(5);
 /// Opens a stream of events, if there is a token and a place.
 pub(super) async fn open(
     served: &Served,
+    query: &Query,
     request: &Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
-    let query = query::parse(request.uri().query(), &[Parameter::Credential])?;
     let handle = served.credential(query.credential.as_deref())?;
     if handle.current_within(served.first_token_wait).await.is_none() {
         return Err(no_token(handle));

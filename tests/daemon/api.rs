@@ -202,7 +202,7 @@ async fn credentials_are_found_by_name_on_the_listeners_that_have_them() {
 async fn what_no_route_takes_is_answered_with_a_problem() {
     let stand = Stand::new().await;
     let daemon = stand.start().await;
-    let rows: [(&str, &str, u16, &str); 24] = [
+    let rows: [(&str, &str, u16, &str); 26] = [
         ("POST", "/v1/token", 405, "method-not-allowed"),
         ("PUT", "/v1/token", 405, "method-not-allowed"),
         ("DELETE", "/v1/ready", 405, "method-not-allowed"),
@@ -227,6 +227,8 @@ async fn what_no_route_takes_is_answered_with_a_problem() {
         ("GET", "/v1/token?wait=never", 400, "bad-request"),
         ("GET", "/v1/token?wait=99h", 400, "bad-request"),
         ("GET", "/v1/token?min_ttl=-5s", 400, "bad-request"),
+        ("GET", "/v1/ready?verbose", 400, "bad-request"),
+        ("GET", "/v1/token/watch?format=raw", 400, "bad-request"),
     ];
     for mut visitor in visitors(&daemon).await {
         for (method, path, status, problem) in rows {

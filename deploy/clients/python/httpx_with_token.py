@@ -3,27 +3,10 @@
 import os
 import sys
 
+import bearerd
 import httpx
 
-SOCKET = os.environ.get("BEARERD_SOCKET")
-BEARERD = os.environ.get("BEARERD_URL", "http://127.0.0.1:8420")
 TEAM = f"{os.environ['OKTAPAM_API_HOST']}/v1/teams/{os.environ['OKTAPAM_TEAM']}"
-
-
-class FreshToken(httpx.Auth):
-    """Asks bearerd before each call, which costs next to nothing, and never keeps the token."""
-
-    def __init__(self):
-        if SOCKET:
-            over_socket = httpx.HTTPTransport(uds=SOCKET)
-            self.bearerd = httpx.Client(transport=over_socket, base_url="http://localhost")
-        else:
-            self.bearerd = httpx.Client(base_url=BEARERD, headers={"X-Bearerd": "1"})
-
-    def auth_flow(self, request):
-        token = checked(self.bearerd.get("/v1/token?format=raw")).text
-        request.headers["Authorization"] = f"Bearer {token}"
-        yield request
 
 
 def checked(answer):
@@ -33,7 +16,7 @@ def checked(answer):
 
 
 def count_users():
-    with httpx.Client(auth=FreshToken(), timeout=30) as okta:
+    with httpx.Client(auth=bearerd.HttpxAuth(), timeout=30) as okta:
         count, url = 0, f"{TEAM}/service_users"
         while url:
             page = checked(okta.get(url))
@@ -44,5 +27,7 @@ def count_users():
 
 try:
     print(count_users(), "service users")
+except bearerd.BearerdError as error:
+    sys.exit(str(error))
 except httpx.HTTPError as error:
     sys.exit(f"{error.request.url}: {error}")

@@ -1,28 +1,12 @@
-"""Counts the service users of a team, with a token from bearerd.
-
-requests knows no unix sockets: this is for TCP, and httpx_with_token.py for both.
-"""
+"""Counts the service users of a team, with a token from bearerd."""
 
 import os
 import sys
 
+import bearerd
 import requests
 
-BEARERD = os.environ.get("BEARERD_URL", "http://127.0.0.1:8420")
 TEAM = f"{os.environ['OKTAPAM_API_HOST']}/v1/teams/{os.environ['OKTAPAM_TEAM']}"
-
-
-class FreshToken(requests.auth.AuthBase):
-    """Asks bearerd before each call, which costs next to nothing, and never keeps the token."""
-
-    def __init__(self):
-        self.bearerd = requests.Session()
-        self.bearerd.headers["X-Bearerd"] = "1"
-
-    def __call__(self, call):
-        token = checked(self.bearerd.get(f"{BEARERD}/v1/token?format=raw", timeout=30)).text
-        call.headers["Authorization"] = f"Bearer {token}"
-        return call
 
 
 def checked(answer):
@@ -33,7 +17,7 @@ def checked(answer):
 
 def count_users():
     with requests.Session() as okta:
-        okta.auth = FreshToken()
+        okta.auth = bearerd.RequestsAuth()
         count, url = 0, f"{TEAM}/service_users"
         while url:
             page = checked(okta.get(url, timeout=30))
@@ -44,5 +28,5 @@ def count_users():
 
 try:
     print(count_users(), "service users")
-except requests.RequestException as error:
+except (bearerd.BearerdError, requests.RequestException) as error:
     sys.exit(str(error))
