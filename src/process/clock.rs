@@ -2,10 +2,12 @@
 
 use std::{future::Future, io, os::fd::OwnedFd, pin::Pin, time::Duration};
 
-use nix::time::{ClockId, clock_gettime};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+use nix::{
+    sys::{
+        time::TimeSpec,
+        timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
+    time::{ClockId, clock_gettime},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -65,25 +67,18 @@ impl Clock for SystemClock {
 
 /// Makes a timer that fires at a moment of boot time, at once after a suspend that passed it.
 fn boot_timer(deadline: Tick) -> io::Result<AsyncFd<OwnedFd>> {
-    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-    let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
+    let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+    let timer = TimerFd::new(TimerClock::CLOCK_BOOTTIME, flags)?;
     let moment = deadline.since_boot().clamp(LEAST_MOMENT, LAST_MOMENT);
-    let once = Itimerspec { it_interval: Timespec::default(), it_value: timespec(moment) };
-    timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &once)?;
-    readable(timer)
+    let once = Expiration::OneShot(TimeSpec::from_duration(moment));
+    timer.set(once, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+    readable(timer.into())
 }
 
 /// A moment of zero would disarm the timer.
 const LEAST_MOMENT: Duration = Duration::from_nanos(1);
 /// Later than any boot lasts, and within the kernel's own range.
 const LAST_MOMENT: Duration = Duration::from_secs(1 << 32);
-
-fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    }
-}
 
 /// These two clocks exist on every Linux; should a filter forbid them, zero fails closed.
 fn read(clock: ClockId) -> Duration {
