@@ -14,6 +14,7 @@ use crate::{
         body::Body,
         credentials::{Credentials, Member},
         guard::Proof,
+        paced::Busy,
         problem::{Kind, Problem, answer},
         query::{self, Parameter},
         routes::{LocalApi, allow},
@@ -176,7 +177,12 @@ impl App for Control {
         if is_peer { Kind::Refused.because(OWNERS) } else { problem }.into_response()
     }
 
-    async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        _client: &Busy,
+    ) -> Response<Body> {
         let answer = match endpoint {
             Endpoint::Status => allow(&request, "GET").map(|()| json(&self.status())),
             Endpoint::Refresh => match allow(&request, "POST") {

@@ -5,6 +5,7 @@ mod auth;
 pub mod bind;
 pub mod body;
 pub mod credentials;
+pub mod framing;
 pub mod guard;
 #[cfg(test)]
 mod openapi_tests;

@@ -5,11 +5,12 @@
 //! a wait, so that a quick request touches no timer.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,21 +21,36 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::framing::Framing;
 use crate::config::model::Limits;
 
+/// Times `write_timeout` in which all of an answer has to be taken: who takes a byte now and then
+/// keeps a connection for a minute, not for a day (fault 183).
+const WHOLE_ANSWER: u32 = 12;
 /// What a client is told that does not finish its request.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\
     Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n";
 
-/// Says whether a request is being worked on; then it is not the client who is slow.
+/// What the stream of a connection and those who answer on it know of each other.
 #[derive(Clone, Default)]
 pub struct Busy(Arc<BusyState>);
 
 #[derive(Default)]
 struct BusyState {
+    /// A request is being worked on; then it is not the client who is slow.
     working: AtomicBool,
     answered: AtomicBool,
     stuck: AtomicBool,
+    /// The answer waits for something, for as long as the client does.
+    waits: AtomicBool,
+    /// The client has closed its side, or has sent something more, during that wait.
+    left: AtomicBool,
+    /// Requests that have been taken up.
+    taken: AtomicU32,
+    /// Requests of which a byte has been read.
+    begun: AtomicU32,
+    /// The first request of which it is not clear where it ends; none is 0.
+    ambiguous: AtomicU32,
 }
 
 /// Ends the work on one request when it is dropped.
@@ -44,6 +60,8 @@ impl Busy {
     /// Starts the work on one request.
     #[must_use]
     pub fn work(&self) -> Work<'_> {
+        self.0.taken.fetch_add(1, Ordering::Relaxed);
+        self.0.left.store(false, Ordering::Relaxed);
         self.0.working.store(true, Ordering::Relaxed);
         Work(self)
     }
@@ -63,9 +81,51 @@ impl Busy {
         self.0.stuck.load(Ordering::Relaxed)
     }
 
+    /// Tells whether two readers could see different ends of the request that is worked on.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        let taken = self.0.taken.load(Ordering::Relaxed);
+        self.0.ambiguous.load(Ordering::Relaxed) == taken
+    }
+
+    /// Waits until the client has left: has closed its sending side, or has sent something more.
+    ///
+    /// To be awaited in the task of the connection only: the stream wakes that, and nobody else.
+    pub async fn left(&self) {
+        let _waits = Waits::new(self);
+        poll_fn(|_| if self.has_left() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    fn has_left(&self) -> bool {
+        let (begun, taken) = (&self.0.begun, &self.0.taken);
+        self.0.left.load(Ordering::Relaxed)
+            || begun.load(Ordering::Relaxed) > taken.load(Ordering::Relaxed)
+    }
+
     /// Tells, once, that a request has been worked on since the last call.
     fn has_answered(&self) -> bool {
         self.0.answered.swap(false, Ordering::Relaxed)
+    }
+
+    fn note(&self, framing: &Framing) {
+        self.0.begun.store(framing.begun(), Ordering::Relaxed);
+        self.0.ambiguous.store(framing.ambiguous().unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// Lets the stream look after the client until it is dropped.
+struct Waits<'a>(&'a AtomicBool);
+
+impl<'a> Waits<'a> {
+    fn new(busy: &'a Busy) -> Self {
+        busy.0.waits.store(true, Ordering::Relaxed);
+        Self(&busy.0.waits)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -104,27 +164,46 @@ enum Expect {
     Next,
 }
 
+/// What came while nobody wanted to read; `None` is the end.
+type Early = Option<u8>;
+
 /// Wraps a stream and ends its waits.
 pub struct Paced<S> {
     stream: S,
     limits: Limits,
     busy: Busy,
+    framing: Framing,
     expect: Expect,
+    early: Option<Early>,
     read_by: Option<Instant>,
+    /// Some byte has to be taken by then.
     write_by: Option<Instant>,
+    /// All that is written has to be taken by then.
+    taken_by: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     /// Wraps a new stream, whose first request's head has to be there by `heard_by`.
     pub fn new(stream: S, limits: Limits, heard_by: Instant, busy: Busy) -> Self {
-        let read_by = Some(heard_by);
-        Self { stream, limits, busy, expect: Expect::Head, read_by, write_by: None, alarm: None }
+        Self {
+            stream,
+            limits,
+            busy,
+            framing: Framing::default(),
+            expect: Expect::Head,
+            early: None,
+            read_by: Some(heard_by),
+            write_by: None,
+            taken_by: None,
+            alarm: None,
+        }
     }
 
     /// Ends the wait for the client if it has lasted too long.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(by) = self.read_by.into_iter().chain(self.write_by).min() else {
+        let Some(by) = [self.read_by, self.write_by, self.taken_by].into_iter().flatten().min()
+        else {
             return Poll::Pending;
         };
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(by)));
@@ -184,9 +263,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             self.write_by = None;
             return poll;
         }
-        let wait = self.limits.write_timeout;
-        self.write_by.get_or_insert_with(|| Instant::now() + wait);
+        let (now, wait) = (Instant::now(), self.limits.write_timeout);
+        self.write_by.get_or_insert(now + wait);
+        if self.busy.is_working() {
+            // What streams has no end that could be set.
+            self.taken_by = None;
+        } else {
+            self.taken_by.get_or_insert(now + wait * WHOLE_ANSWER);
+        }
         self.poll_alarm(cx).map(Err)
+    }
+
+    /// Looks whether a client for which an answer waits is still there.
+    ///
+    /// HTTP's own machinery does not read meanwhile, but it comes by each time it is woken.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        if self.early.is_some() {
+            return;
+        }
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        if Pin::new(&mut self.stream).poll_read(cx, &mut buf).is_ready() {
+            // An error is an end, too.
+            self.early = Some(buf.filled().first().copied());
+            self.busy.0.left.store(true, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Reads what came early, else what comes.
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.early.take() {
+            None => Pin::new(&mut self.stream).poll_read(cx, buf),
+            Some(None) => {
+                self.early = Some(None);
+                Poll::Ready(Ok(()))
+            }
+            Some(Some(byte)) => {
+                buf.put_slice(&[byte]);
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }
 
@@ -198,11 +315,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        match this.read(cx, buf) {
             Poll::Pending => this.wait_to_read(cx),
             Poll::Ready(result) => {
-                if buf.filled().len() > before {
+                if let Some(new @ [_, ..]) = buf.filled().get(before..) {
                     this.note_read();
+                    this.framing.read(new);
+                    this.busy.note(&this.framing);
                 }
                 Poll::Ready(result)
             }
@@ -237,7 +356,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.busy.0.waits.load(Ordering::Relaxed) {
+            this.look(cx);
+        }
         let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        if poll.is_ready() {
+            // Nothing is left that the client would have to take.
+            this.taken_by = None;
+        }
         this.written(cx, poll)
     }
 

@@ -41,9 +41,10 @@ use crate::{
     process::{clock::Clock, peer::Peer, tcp_owner::TcpOwners},
     proxy::Answered,
     telemetry::{
-        audit::Audit,
+        audit::{Audit, Subject},
         metrics::{Endpoint, ListenerMetrics},
     },
+    token::handle::Handle,
 };
 
 /// Largest head of a request, in bytes.
@@ -91,11 +92,19 @@ pub trait App: Send + Sync + 'static {
         problem.into_response()
     }
 
+    /// Tells which credential is handed out to those who name none, for the audit trail.
+    fn default_credential(&self) -> Option<Handle> {
+        None
+    }
+
     /// Answers a request; over TLS its extensions hold [`Scheme::HTTPS`].
+    ///
+    /// An answer that waits for long ends that wait when the client has [left](Busy::left).
     fn answer(
         &self,
         endpoint: Self::Endpoint,
         request: Request<Incoming>,
+        client: &Busy,
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
@@ -250,7 +259,7 @@ impl<A: App> Server<A> {
         let (server, tasks) = (Arc::clone(self), tracker.clone());
         tracker.spawn(async move {
             visit.recognise(&stream, &server.common.owners);
-            server.audit.connected(&visit.peer);
+            server.audit.connected(&visit.peer, || server.subject());
             if !visit.enter(server.common.clock.tick()) {
                 return server.turn_away(&stream, &visit);
             }
@@ -267,7 +276,7 @@ impl<A: App> Server<A> {
 
     /// Sends a user away who is here too often; told only if that takes no time.
     fn turn_away(&self, stream: &Stream, visit: &Visit) {
-        self.note(Denial::Connections, &visit.peer);
+        self.note(Denial::Connections.label(), &visit.peer);
         let _told = match stream {
             Stream::Unix(stream) => stream.try_write(TOO_MANY),
             Stream::Tcp(stream, _) if self.shown().is_none() => stream.try_write(TOO_MANY),
@@ -294,8 +303,7 @@ impl<A: App> Server<A> {
             visit.scheme = Scheme::HTTPS;
             return self.attend(stream, visit, tasks).await;
         }
-        self.metrics.count_denied(tls::REFUSED);
-        self.audit.denied(&visit.peer, tls::REFUSED);
+        self.note(tls::REFUSED, &visit.peer);
     }
 
     /// Serves a connection to its end; what becomes a watch goes on in a task of that size.
@@ -325,9 +333,9 @@ impl<A: App> Server<A> {
         let limits = visit.rules.limits.clone();
         let stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
         let service = service_fn(|request| {
-            let (work, watch) = (busy.work(), &watch);
+            let (work, busy, watch) = (busy.work(), &busy, &watch);
             async move {
-                let mut response = self.handle(request, visit).await;
+                let mut response = self.handle(request, visit, busy).await;
                 // No request follows on this connection, so there is one at most.
                 if let Some(begun) = response.body_mut().take_watch() {
                     watch.set(begun).ok();
@@ -352,8 +360,13 @@ impl<A: App> Server<A> {
                 until(&mut connection, is_ready).await
             }
         };
-        if end == End::Left {
-            return None;
+        match end {
+            End::Handed => {}
+            End::Left => return None,
+            End::Malformed => {
+                self.note(Denial::Malformed.label(), &visit.peer);
+                return None;
+            }
         }
         let stream = connection.into_parts().io.into_inner();
         let work = busy.work().lasting();
@@ -370,7 +383,12 @@ impl<A: App> Server<A> {
         http
     }
 
-    async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        visit: &Visit,
+        client: &Busy,
+    ) -> Response<Body> {
         let began = self.common.clock.tick();
         let (mut parts, body) = request.into_parts();
         if visit.scheme == Scheme::HTTPS {
@@ -379,11 +397,11 @@ impl<A: App> Server<A> {
         let endpoint = self.app.endpoint(&parts);
         let may_close = !body.is_end_stream();
         let admission = match visit.ask(began) {
-            true => self.check(endpoint, visit, &parts),
+            true => self.check(endpoint, visit, &parts, client),
             false => Err(Denial::Requests),
         };
         let mut response = match admission {
-            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
+            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body), client).await,
             Err(denial) => self.deny(endpoint, denial, &visit.peer),
         };
         // What is left of a body is never read, let alone taken for a request (fault 141).
@@ -396,19 +414,26 @@ impl<A: App> Server<A> {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
-            forwarded.denied.into_iter().for_each(|denial| self.note(denial, &visit.peer));
+            forwarded.denied.into_iter().for_each(|why| self.note(why.label(), &visit.peer));
         }
         let took = self.common.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
         response
     }
 
-    fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
-        guard::check(&visit.rules.guard, &visit.peer, &self.app.proof(endpoint), request)
+    fn check(
+        &self,
+        endpoint: A::Endpoint,
+        visit: &Visit,
+        request: &Parts,
+        client: &Busy,
+    ) -> Result<(), Denial> {
+        guard::check(&visit.rules.guard, &visit.peer, &self.app.proof(endpoint), request)?;
+        if client.is_ambiguous() { Err(Denial::Framing) } else { Ok(()) }
     }
 
     fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: &Peer) -> Response<Body> {
-        self.note(denial, peer);
+        self.note(denial.label(), peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
         if denial != Denial::Requests {
             // Who only comes too often need not connect anew for it.
@@ -417,9 +442,16 @@ impl<A: App> Server<A> {
         response
     }
 
-    fn note(&self, denial: Denial, peer: &Peer) {
-        self.metrics.count_denied(denial.label());
-        self.audit.denied(peer, denial.label());
+    fn note(&self, reason: &'static str, peer: &Peer) {
+        self.metrics.count_denied(reason);
+        self.audit.denied(peer, reason, || self.subject());
+    }
+
+    /// Tells what could have been had here.
+    fn subject(&self) -> Option<Subject> {
+        let handle = self.app.default_credential()?;
+        let token_id = handle.current().map(|(published, _)| published.token_id().to_owned());
+        Some(Subject { credential: handle.name().to_owned(), token_id })
     }
 }
 
@@ -435,13 +467,19 @@ struct Watched<S> {
 enum End {
     /// It is closed: how a client leaves is its own affair.
     Left,
+    /// The client has sent what is no HTTP, and has been told so.
+    Malformed,
     /// The rest is written without it.
     Handed,
 }
 
 /// Goes on with a connection until it is closed, or rests when it can be handed on.
-async fn until(connection: &mut (impl Future + Unpin), is_ready: impl Fn() -> bool) -> End {
+async fn until<C>(connection: &mut C, is_ready: impl Fn() -> bool) -> End
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
     poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(Err(error)) if error.is_parse() => Poll::Ready(End::Malformed),
         Poll::Ready(_how) => Poll::Ready(End::Left),
         Poll::Pending if is_ready() => Poll::Ready(End::Handed),
         Poll::Pending => Poll::Pending,

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use super::{
     body::Body,
     credentials::Credentials,
+    paced::Busy,
     problem::{Kind, Problem, answer},
     ready,
     routes::{READS, allow},
@@ -117,7 +118,12 @@ impl App for Telemetry {
         false
     }
 
-    async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        _client: &Busy,
+    ) -> Response<Body> {
         if let Err(problem) = allow(&request, READS) {
             return problem.into_response();
         }

@@ -22,6 +22,7 @@ mod deadlines;
 mod descriptors;
 mod exec;
 mod guard;
+mod hostile;
 mod keyfile;
 mod life;
 mod network;
