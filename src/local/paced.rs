@@ -175,6 +175,8 @@ pub struct Paced<S> {
     framing: Framing,
     expect: Expect,
     early: Option<Early>,
+    /// Somebody wanted to read during the work, and has not been told how long he may.
+    unheard: bool,
     read_by: Option<Instant>,
     /// Some byte has to be taken by then.
     write_by: Option<Instant>,
@@ -193,6 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             framing: Framing::default(),
             expect: Expect::Head,
             early: None,
+            unheard: false,
             read_by: Some(heard_by),
             write_by: None,
             taken_by: None,
@@ -200,12 +203,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         }
     }
 
-    /// Ends the wait for the client if it has lasted too long.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(by) = [self.read_by, self.write_by, self.taken_by].into_iter().flatten().min()
-        else {
-            return Poll::Pending;
-        };
+    /// Ends a wait for the client that has lasted too long.
+    ///
+    /// One alarm does for reading and writing: it goes off at the earlier end, and finds the later.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, by: Instant) -> Poll<io::Error> {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(by)));
         loop {
             // A later deadline than the alarm's is found when the alarm goes off: no timer is
@@ -225,13 +226,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         if self.busy.has_answered() {
             (self.expect, self.read_by) = (Expect::Next, None);
         }
-        if self.busy.is_working() {
+        self.unheard = self.busy.is_working();
+        if self.unheard {
             self.read_by = None;
             return Poll::Pending;
         }
         let wait = self.patience();
-        self.read_by.get_or_insert_with(|| Instant::now() + wait);
-        let late = ready!(self.poll_alarm(cx));
+        let by = *self.read_by.get_or_insert_with(|| Instant::now() + wait);
+        let late = ready!(self.poll_alarm(cx, by));
         if self.expect == Expect::Head {
             // Told if it fits: the client may not even listen.
             let _told = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
@@ -264,14 +266,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             return poll;
         }
         let (now, wait) = (Instant::now(), self.limits.write_timeout);
-        self.write_by.get_or_insert(now + wait);
+        let mut by = *self.write_by.get_or_insert(now + wait);
         if self.busy.is_working() {
             // What streams has no end that could be set.
             self.taken_by = None;
         } else {
-            self.taken_by.get_or_insert(now + wait * WHOLE_ANSWER);
+            by = by.min(*self.taken_by.get_or_insert(now + wait * WHOLE_ANSWER));
         }
-        self.poll_alarm(cx).map(Err)
+        self.poll_alarm(cx, by).map(Err)
     }
 
     /// Looks whether a client for which an answer waits is still there.
@@ -364,6 +366,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             // Nothing is left that the client would have to take.
             this.taken_by = None;
         }
+        // Who could not read during the work does not ask again before something comes.
+        if this.unheard && !this.busy.is_working() && this.wait_to_read(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
         this.written(cx, poll)
     }
 
@@ -371,5 +377,109 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
         this.written(cx, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+
+    /// A stream that takes little at a time, and its other end.
+    fn narrow() -> (Paced<DuplexStream>, Busy, DuplexStream) {
+        let (near, far) = duplex(4);
+        let (busy, heard_by) = (Busy::default(), Instant::now() + Duration::from_secs(5));
+        (Paced::new(near, Limits::default(), heard_by, busy.clone()), busy, far)
+    }
+
+    /// Takes a byte each so many seconds.
+    async fn sip(mut stream: DuplexStream, every: u64) {
+        while stream.read_u8().await.is_ok() {
+            sleep(Duration::from_secs(every)).await;
+        }
+    }
+
+    /// Writes an answer of so many bytes to whoever takes a byte each so many seconds.
+    async fn answered(length: usize, every: u64, is_stream: bool) -> (bool, u64) {
+        let (mut paced, busy, far) = narrow();
+        let (work, began) = (busy.work(), Instant::now());
+        let _lasting = is_stream.then(|| work.lasting());
+        let answer = async {
+            paced.write_all(&vec![b'x'; length]).await?;
+            paced.flush().await
+        };
+        let outcome = tokio::select! {
+            outcome = answer => outcome,
+            () = sip(far, every) => Ok(()),
+        };
+        (outcome.is_ok(), (Instant::now() - began).as_secs())
+    }
+
+    // fault 183
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_an_end_however_steadily_it_is_taken() {
+        assert_eq!(answered(1000, 6, false).await, (false, 5), "no byte for so long");
+        assert_eq!(answered(1000, 4, false).await, (false, 60), "a byte now and then");
+        assert_eq!(answered(10, 4, false).await, (true, 20), "all of it in time");
+        assert_eq!(answered(1000, 4, true).await, (true, 3980), "a stream ends when it ends");
+        assert_eq!(answered(1000, 6, true).await, (false, 5), "but has to move");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_has_its_own_time() {
+        let (mut paced, busy, far) = narrow();
+        let answers = async {
+            for _ in 0..100 {
+                drop(busy.work());
+                paced.write_all(b"twelve bytes").await.unwrap();
+                paced.flush().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = answers => {}
+            () = sip(far, 4) => panic!("cut off"),
+        }
+    }
+
+    // fault 172
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_during_a_wait_ends_it_and_is_not_lost() {
+        for (sent, expected) in [(&b"GET"[..], &b"GET"[..]), (b"", b"")] {
+            let (mut paced, busy, mut far) = narrow();
+            drop(busy.work());
+            let never = timeout(Duration::from_secs(600), async {
+                tokio::select! {
+                    () = busy.left() => {}
+                    () = come_by(&mut paced) => {}
+                }
+            });
+            assert!(never.await.is_err(), "the client is still there");
+            far.write_all(sent).await.unwrap();
+            drop(far);
+            timeout(Duration::from_secs(1), async {
+                tokio::select! {
+                    () = busy.left() => {}
+                    () = come_by(&mut paced) => {}
+                }
+            })
+            .await
+            .unwrap();
+            let mut read = Vec::new();
+            paced.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, expected);
+        }
+    }
+
+    /// Does what HTTP's machinery does each time it is woken.
+    async fn come_by(paced: &mut Paced<DuplexStream>) {
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut *paced).poll_flush(cx).is_ready());
+            Poll::<()>::Pending
+        })
+        .await;
     }
 }

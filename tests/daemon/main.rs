@@ -40,4 +40,5 @@ mod telemetry;
 mod tls;
 mod trust;
 mod users;
+mod waits;
 mod watch;
