@@ -14,6 +14,7 @@ mod access;
 mod activation;
 mod answers;
 mod api;
+mod audit;
 mod auth;
 mod bench;
 mod clocks;

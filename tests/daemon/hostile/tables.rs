@@ -695,3 +695,75 @@ const REPORTS: &[&str] = &[
     "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     "Content-Length: 3\r\n\r\n{}",
 ];
+
+/// What honest clients really send, with the one header that we ask for.
+pub(crate) const CLIENTS: &[&str] = &[
+    // curl
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\
+     X-Bearerd: 1\r\n\r\n",
+    // curl --http1.0
+    "GET /v1/token HTTP/1.0\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\
+     X-Bearerd: 1\r\n\r\n",
+    // curl --compressed -X GET -d ''
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\
+     Accept-Encoding: deflate, gzip, br, zstd\r\nX-Bearerd: 1\r\nContent-Length: 0\r\n\
+     Content-Type: application/x-www-form-urlencoded\r\n\r\n",
+    // wget
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Wget/1.21.3\r\nAccept: */*\r\n\
+     Accept-Encoding: identity\r\nConnection: Keep-Alive\r\nX-Bearerd: 1\r\n\r\n",
+    // Python: urllib
+    "GET /v1/token HTTP/1.1\r\nAccept-Encoding: identity\r\nHost: localhost\r\n\
+     User-Agent: Python-urllib/3.12\r\nX-bearerd: 1\r\nConnection: close\r\n\r\n",
+    // Python: http.client
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: identity\r\nX-Bearerd: 1\r\n\r\n",
+    // Python: requests
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nUser-Agent: python-requests/2.32.3\r\n\
+     Accept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\nX-Bearerd: 1\r\n\r\n",
+    // Python: httpx
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n\
+     Connection: keep-alive\r\nUser-Agent: python-httpx/0.27.0\r\nX-Bearerd: 1\r\n\r\n",
+    // Python: aiohttp
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nX-Bearerd: 1\r\nAccept: */*\r\n\
+     Accept-Encoding: gzip, deflate\r\nUser-Agent: Python/3.12 aiohttp/3.9.5\r\n\r\n",
+    // Node: fetch (undici)
+    "GET /v1/token HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\nx-bearerd: 1\r\n\
+     accept: */*\r\naccept-language: *\r\nsec-fetch-mode: cors\r\nuser-agent: node\r\n\
+     accept-encoding: gzip, deflate\r\n\r\n",
+    // Node: http.request
+    "GET /v1/token HTTP/1.1\r\nX-Bearerd: 1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
+    // Node: axios
+    "GET /v1/token HTTP/1.1\r\nAccept: application/json, text/plain, */*\r\nX-Bearerd: 1\r\n\
+     User-Agent: axios/1.7.2\r\nAccept-Encoding: gzip, compress, deflate, br\r\nHost: localhost\r\n\
+     Connection: keep-alive\r\n\r\n",
+    // Deno and Bun
+    "GET /v1/token HTTP/1.1\r\nx-bearerd: 1\r\naccept: */*\r\naccept-language: *\r\n\
+     user-agent: Deno/1.44.0\r\naccept-encoding: gzip,br\r\nhost: localhost\r\n\r\n",
+    // Go: net/http
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Go-http-client/1.1\r\n\
+     X-Bearerd: 1\r\nAccept-Encoding: gzip\r\n\r\n",
+    // Java: java.net.http, which has to be told not to ask for HTTP/2
+    "GET /v1/token HTTP/1.1\r\nContent-Length: 0\r\nHost: localhost\r\n\
+     User-Agent: Java-http-client/21.0.3\r\nX-Bearerd: 1\r\n\r\n",
+    // .NET: HttpClient
+    "GET /v1/token HTTP/1.1\r\nHost: localhost\r\nX-Bearerd: 1\r\n\
+     traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n\r\n",
+    // Ruby: Net::HTTP
+    "GET /v1/token HTTP/1.1\r\nAccept-Encoding: gzip;q=1.0,deflate;q=0.6,identity;q=0.3\r\n\
+     Accept: */*\r\nUser-Agent: Ruby\r\nX-Bearerd: 1\r\nHost: localhost\r\n\r\n",
+    // A shell with nothing but printf and nc
+    "GET /v1/token HTTP/1.0\r\nHost: localhost\r\nX-Bearerd: 1\r\n\r\n",
+    "GET /v1/token HTTP/1.1\nHost: localhost\nX-Bearerd: 1\n\n",
+];
+
+/// How honest clients send a body.
+pub(crate) const BODIES: &[&str] = &[
+    "Content-Length: 32\r\n\r\n{\"token_id\":\"0123456789abcdef\"}\n",
+    "Content-Length: 31\r\n\r\n{\"token_id\":\"0123456789abcdef\"}",
+    // Go and Node, when they stream
+    "Transfer-Encoding: chunked\r\n\r\n1f\r\n{\"token_id\":\"0123456789abcdef\"}\r\n0\r\n\r\n",
+    "transfer-encoding: Chunked\r\n\r\n1F;x=y\r\n{\"token_id\":\"0123456789abcdef\"}\r\n000\r\nA: b\r\n\r\n",
+    "Transfer-Encoding:chunked\r\nTE: trailers\r\nTrailer: A\r\n\r\n\
+     2\r\n{\"\r\n1d\r\ntoken_id\":\"0123456789abcdef\"}\r\n0\r\nA: b\r\n\r\n",
+    // curl asks first whether it may send a large one
+    "Content-Length: 31\r\nExpect: 100-continue\r\n\r\n{\"token_id\":\"0123456789abcdef\"}",
+];
