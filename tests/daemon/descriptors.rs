@@ -1,10 +1,10 @@
 //! Too few descriptors: the refresh, the key, probes and operators have theirs all the same.
 
-use std::{process::Command, time::Duration};
+use std::{io::Write, process::Command, time::Duration};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::bench::{Daemon, Stand, Visitor, client::request, until};
 
@@ -81,7 +81,10 @@ async fn with_few_descriptors_a_flood_takes_nothing_that_the_daemon_needs() {
         assert!(used < 0.1, "{used} s of 2 s");
 
         drop(flood);
+        let began = Instant::now();
         assert_eq!(outside.reply().await.status, 200, "and the next comes in");
+        let took = began.elapsed();
+        writeln!(std::io::stderr(), "{used} s of 2 s used; the next is in after {took:?}").unwrap();
         assert!(!daemon.has_said("a connection could not be accepted"), "{}", daemon.log());
     }
 }
