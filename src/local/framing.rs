@@ -73,6 +73,12 @@ impl Framing {
         self.begun
     }
 
+    /// Tells whether the last request is over and no byte of the next has come.
+    #[must_use]
+    pub const fn is_between_requests(&self) -> bool {
+        matches!(self.place, Place::Start) && self.length == 0
+    }
+
     /// Tells the first request, from 1 on, of which two readers could see different ends.
     #[must_use]
     pub const fn ambiguous(&self) -> Option<u32> {

@@ -7,6 +7,7 @@
 use std::{
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
@@ -27,6 +28,10 @@ use crate::config::model::Limits;
 /// Times `write_timeout` in which all of an answer has to be taken: who takes a byte now and then
 /// keeps a connection for a minute, not for a day (fault 183).
 const WHOLE_ANSWER: u32 = 12;
+/// Silence after which a connection rests: long beside a request, short beside a crowd's arrival.
+const QUIET: Duration = Duration::from_millis(20);
+/// Most bytes that are read before somebody asks for them: an ordinary request.
+const AHEAD: usize = 1024;
 /// What a client is told that does not finish its request.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\
     Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n";
@@ -41,6 +46,8 @@ struct BusyState {
     working: AtomicBool,
     answered: AtomicBool,
     stuck: AtomicBool,
+    /// Nothing is under way, and has not been for a while.
+    rests: AtomicBool,
     /// The answer waits for something, for as long as the client does.
     waits: AtomicBool,
     /// The client has closed its side, or has sent something more, during that wait.
@@ -73,6 +80,12 @@ impl Busy {
 
     fn is_working(&self) -> bool {
         self.0.working.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether nothing is under way, and has not been for a while.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.0.rests.load(Ordering::Relaxed)
     }
 
     /// Tells whether something is written that the client has not taken yet.
@@ -164,8 +177,13 @@ enum Expect {
     Next,
 }
 
-/// What came while nobody wanted to read; `None` is the end.
-type Early = Option<u8>;
+/// What came while nobody read.
+#[derive(Default)]
+struct Early {
+    bytes: Vec<u8>,
+    /// Behind the bytes is the end.
+    is_end: bool,
+}
 
 /// Wraps a stream and ends its waits.
 pub struct Paced<S> {
@@ -174,10 +192,12 @@ pub struct Paced<S> {
     busy: Busy,
     framing: Framing,
     expect: Expect,
-    early: Option<Early>,
+    early: Early,
     /// Somebody wanted to read during the work, and has not been told how long he may.
     unheard: bool,
     read_by: Option<Instant>,
+    /// Who has said nothing by then rests.
+    rest_by: Option<Instant>,
     /// Some byte has to be taken by then.
     write_by: Option<Instant>,
     /// All that is written has to be taken by then.
@@ -194,13 +214,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             busy,
             framing: Framing::default(),
             expect: Expect::Head,
-            early: None,
+            early: Early::default(),
             unheard: false,
             read_by: Some(heard_by),
+            rest_by: None,
             write_by: None,
             taken_by: None,
             alarm: None,
         }
+    }
+
+    /// Waits for the next bytes, which are read when somebody asks for them; tells if any came.
+    ///
+    /// # Errors
+    ///
+    /// Fails when none came in time; the client has been told.
+    pub async fn wake(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| self.poll_wake(cx)).await?;
+        Ok(!self.early.bytes.is_empty())
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.busy.0.rests.store(true, Ordering::Relaxed);
+        if !self.has_early() && self.poll_early(cx).is_pending() {
+            return self.wait_to_read(cx);
+        }
+        self.busy.0.rests.store(false, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    const fn has_early(&self) -> bool {
+        self.early.is_end || !self.early.bytes.is_empty()
+    }
+
+    /// Reads what nobody has asked for yet.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [MaybeUninit::uninit(); AHEAD];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        // An error is an end, too.
+        let is_broken = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err();
+        self.early.bytes.extend_from_slice(buf.filled());
+        self.early.is_end = is_broken || buf.filled().is_empty();
+        Poll::Ready(())
     }
 
     /// Ends a wait for the client that has lasted too long.
@@ -231,14 +286,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             self.read_by = None;
             return Poll::Pending;
         }
-        let wait = self.patience();
-        let by = *self.read_by.get_or_insert_with(|| Instant::now() + wait);
+        let (now, wait) = (Instant::now(), self.patience());
+        let by = *self.read_by.get_or_insert(now + wait);
+        if self.may_rest() {
+            let rest = *self.rest_by.get_or_insert(now + QUIET);
+            if rest < by {
+                if self.poll_alarm(cx, rest).is_pending() {
+                    return Poll::Pending;
+                }
+                self.busy.0.rests.store(true, Ordering::Relaxed);
+            }
+        }
         let late = ready!(self.poll_alarm(cx, by));
         if self.expect == Expect::Head {
             // Told if it fits: the client may not even listen.
             let _told = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
         }
         Poll::Ready(Err(late))
+    }
+
+    /// Tells whether nothing is under way, and nobody has noticed that yet.
+    fn may_rest(&self) -> bool {
+        let (begun, taken) = (&self.busy.0.begun, &self.busy.0.taken);
+        self.framing.is_between_requests()
+            && begun.load(Ordering::Relaxed) == taken.load(Ordering::Relaxed)
+            && !self.busy.rests()
     }
 
     const fn patience(&self) -> Duration {
@@ -250,6 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
 
     /// The first byte of a request starts the time of its head; further ones do not.
     fn note_read(&mut self) {
+        self.rest_by = None;
         if self.busy.has_answered() || self.expect == Expect::Next {
             (self.expect, self.read_by) = (Expect::Head, None);
         }
@@ -280,14 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     ///
     /// HTTP's own machinery does not read meanwhile, but it comes by each time it is woken.
     fn look(&mut self, cx: &mut Context<'_>) {
-        if self.early.is_some() {
-            return;
-        }
-        let mut byte = [0];
-        let mut buf = ReadBuf::new(&mut byte);
-        if Pin::new(&mut self.stream).poll_read(cx, &mut buf).is_ready() {
-            // An error is an end, too.
-            self.early = Some(buf.filled().first().copied());
+        if !self.has_early() && self.poll_early(cx).is_ready() {
             self.busy.0.left.store(true, Ordering::Relaxed);
             cx.waker().wake_by_ref();
         }
@@ -295,17 +361,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
 
     /// Reads what came early, else what comes.
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.early.take() {
-            None => Pin::new(&mut self.stream).poll_read(cx, buf),
-            Some(None) => {
-                self.early = Some(None);
-                Poll::Ready(Ok(()))
-            }
-            Some(Some(byte)) => {
-                buf.put_slice(&[byte]);
-                Poll::Ready(Ok(()))
-            }
+        if !self.has_early() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
+        let length = self.early.bytes.len().min(buf.remaining());
+        buf.put_slice(self.early.bytes.get(..length).unwrap_or_default());
+        if length < self.early.bytes.len() {
+            self.early.bytes.drain(..length);
+        } else {
+            self.early.bytes = Vec::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

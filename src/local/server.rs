@@ -19,7 +19,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{AcquireError, Semaphore},
     time::timeout_at,
@@ -325,15 +325,59 @@ impl<A: App> Server<A> {
         });
     }
 
+    /// Answers for as long as the client asks; gives what is left when that has become a watch.
+    ///
+    /// HTTP's own machinery is there only while something is under way: whoever is silent costs a
+    /// socket and little else (fault 189).
     async fn converse<S>(&self, stream: S, visit: &Visit) -> Option<Watched<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let (busy, watch) = (Busy::default(), OnceLock::new());
         let limits = visit.rules.limits.clone();
-        let stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
+        let mut stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
+        let mut is_first = true;
+        loop {
+            let woken = tokio::select! {
+                biased;
+                () = visit.rules.superseded.cancelled() => return None,
+                woken = stream.wake() => woken,
+                // Who has asked before has no request under way; who is new may have.
+                () = visit.stop.cancelled(), if !is_first => Ok(false),
+            };
+            if !matches!(woken, Ok(true)) {
+                stream.shutdown().await.ok();
+                return None;
+            }
+            is_first = false;
+            let (end, rest) = Box::pin(self.exchange(stream, visit, &busy, &watch)).await?;
+            match end {
+                End::Rests => stream = rest,
+                End::Malformed => {
+                    self.note(Denial::Malformed.label(), &visit.peer);
+                    return None;
+                }
+                End::Left | End::Handed => {
+                    let work = busy.work().lasting();
+                    return watch.into_inner().map(|watch| Watched { stream: rest, watch, work });
+                }
+            }
+        }
+    }
+
+    /// Answers until nothing is under way, or a watch is all that is left.
+    async fn exchange<S>(
+        &self,
+        stream: Paced<S>,
+        visit: &Visit,
+        busy: &Busy,
+        watch: &OnceLock<Box<Watch>>,
+    ) -> Option<(End, Paced<S>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let service = service_fn(|request| {
-            let (work, busy, watch) = (busy.work(), &busy, &watch);
+            let work = busy.work();
             async move {
                 let mut response = self.handle(request, visit, busy).await;
                 // No request follows on this connection, so there is one at most.
@@ -344,33 +388,27 @@ impl<A: App> Server<A> {
             }
         });
         let mut connection = self.http().serve_connection(TokioIo::new(stream), service);
-        // When the head of the answer is out, and all before it.
-        let is_ready = || watch.get().is_some() && !busy.is_stuck();
+        // When all that was written is out: answers, or the head of a watch.
+        let ready = || match busy.is_stuck() {
+            true => None,
+            false if watch.get().is_some() => Some(End::Handed),
+            false => busy.rests().then_some(End::Rests),
+        };
         let end = tokio::select! {
             // A stop first: the answer that it lets go of says that it is the last (fault 205).
             biased;
             () = visit.rules.superseded.cancelled() => return None,
             () = visit.stop.cancelled() => None,
-            end = until(&mut connection, is_ready) => Some(end),
+            end = until(&mut connection, ready) => Some(end),
         };
         let end = match end {
             Some(end) => end,
             None => {
                 Pin::new(&mut connection).graceful_shutdown();
-                until(&mut connection, is_ready).await
+                until(&mut connection, ready).await
             }
         };
-        match end {
-            End::Handed => {}
-            End::Left => return None,
-            End::Malformed => {
-                self.note(Denial::Malformed.label(), &visit.peer);
-                return None;
-            }
-        }
-        let stream = connection.into_parts().io.into_inner();
-        let work = busy.work().lasting();
-        watch.into_inner().map(|watch| Watched { stream, watch, work })
+        (end != End::Left).then(|| (end, connection.into_parts().io.into_inner()))
     }
 
     fn http(&self) -> http1::Builder {
@@ -469,20 +507,21 @@ enum End {
     Left,
     /// The client has sent what is no HTTP, and has been told so.
     Malformed,
+    /// Nothing is under way.
+    Rests,
     /// The rest is written without it.
     Handed,
 }
 
 /// Goes on with a connection until it is closed, or rests when it can be handed on.
-async fn until<C>(connection: &mut C, is_ready: impl Fn() -> bool) -> End
+async fn until<C>(connection: &mut C, ready: impl Fn() -> Option<End>) -> End
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
     poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
         Poll::Ready(Err(error)) if error.is_parse() => Poll::Ready(End::Malformed),
         Poll::Ready(_how) => Poll::Ready(End::Left),
-        Poll::Pending if is_ready() => Poll::Ready(End::Handed),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => ready().map_or(Poll::Pending, Poll::Ready),
     })
     .await
 }

@@ -87,7 +87,9 @@ async fn a_stalled_reader_of_the_log_delays_no_request() {
     let (_reader, writer) = std::io::pipe().unwrap();
     let mut daemon = Daemon::spawn_with_log(stand.home.command(&["run"]), writer);
     let (apps, metrics) = (stand.home.unix(), Place::Tcp(([127, 0, 0, 1], telemetry).into()));
-    until("the daemon listens", async || Visitor::try_connect(&metrics).await.is_ok()).await;
+    for place in [&apps, &metrics] {
+        until("the daemon listens", async || Visitor::try_connect(place).await.is_ok()).await;
+    }
     let bearer = bearer(&apps).await;
     let dropped = async || {
         let reply = Visitor::connect(&metrics).await.get("/metrics").await;

@@ -101,7 +101,8 @@ impl Injection {
             return None;
         };
         let injection = Self(child);
-        until("it is traced", async || fs::read_to_string(&log).unwrap().contains("attached")).await;
+        until("it is traced", async || fs::read_to_string(&log).unwrap().contains("attached"))
+            .await;
         fs::remove_file(&log).unwrap();
         Some(injection)
     }
