@@ -2,7 +2,7 @@
 //!
 //! Each test has a short form, which compares generously, and a long one behind a variable.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::{
@@ -11,13 +11,8 @@ use tokio::{
 };
 
 use crate::bench::{
-    Daemon, Place, Stand, Visitor, allow_descriptors, client::request, scale, until,
+    Daemon, Place, Stand, Visitor, allow_descriptors, client::request, scale, tell, until,
 };
-
-/// Says what was measured, for whoever runs a campaign.
-fn tell(what: &str) {
-    writeln!(std::io::stderr(), "{what}").unwrap();
-}
 
 async fn connections(daemon: &Daemon) -> f64 {
     let metrics = daemon.metrics().await;
@@ -165,9 +160,8 @@ async fn reports_for_ever_cost_few_mints_and_slow_the_others_little() {
     let web = daemon.place("web");
     let quiet = paced_requests(&web, Duration::from_secs(2)).await;
     let apps = daemon.place("apps");
-    let reporters = tokio::spawn(report_for(apps, Duration::from_secs(seconds), rate));
-    let loud = paced_requests(&web, Duration::from_secs(seconds)).await;
-    let reports = reporters.await.unwrap();
+    let span = Duration::from_secs(seconds);
+    let (reports, loud) = tokio::join!(report_for(apps, span, rate), paced_requests(&web, span));
     let mints = stand.issuer.mint_calls();
     let [before, during] = [&quiet, &loud].map(|took| percentile(took, 50));
     let p99 = [&quiet, &loud].map(|took| percentile(took, 99));
@@ -203,7 +197,7 @@ async fn report_for(place: Place, span: Duration, rate: u64) -> u64 {
     let mut watcher = Visitor::connect(&place).await;
     while began.elapsed() < span {
         let current = watcher.get("/v1/token").await.json()["token_id"].clone();
-        let due = began.elapsed().as_millis() as u64 * rate / 1000;
+        let due = u64::try_from(began.elapsed().as_millis()).unwrap() * rate / 1000;
         for _ in count..due {
             let (place, report) = (place.clone(), json!({ "token_id": current }));
             reports.spawn(async move {
