@@ -17,7 +17,7 @@ use crate::bench::{
     client::request,
     daemon::run,
     home::NOBODY,
-    scale, tell, until,
+    scale, skip, until,
     user::{User, is_root},
 };
 
@@ -96,7 +96,7 @@ impl Injection {
         command.arg("-e").arg(format!("inject={call}:error=EPERM"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let Ok(child) = command.spawn() else {
-            tell("SKIPPED: strace is missing");
+            skip("strace is missing");
             fs::remove_file(&log).unwrap();
             return None;
         };
@@ -173,7 +173,7 @@ async fn processes_of_the_same_user_cannot_look_into_it() {
 /// Tries to write a core file of it as the same user, and as root to see that the tool works.
 async fn dump(daemon: &Daemon) {
     if Command::new("gcore").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        tell("SKIPPED: gcore is missing");
+        skip("gcore is missing");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
