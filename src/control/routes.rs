@@ -12,9 +12,9 @@ use super::status::{Credential, LastError, Listener, RefreshAnswer, State, Statu
 use crate::{
     local::{
         body::Body,
+        busy::Busy,
         credentials::{Credentials, Member},
         guard::Proof,
-        paced::Busy,
         problem::{Kind, Problem, answer},
         query::{self, Parameter},
         routes::{LocalApi, allow},

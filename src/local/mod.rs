@@ -4,6 +4,7 @@ pub mod access_token;
 mod auth;
 pub mod bind;
 pub mod body;
+pub mod busy;
 pub mod credentials;
 pub mod framing;
 pub mod guard;

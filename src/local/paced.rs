@@ -9,10 +9,6 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::framing::Framing;
+use super::{busy::Busy, framing::Framing};
 use crate::config::model::Limits;
 
 /// Times `write_timeout` in which all of an answer has to be taken: who takes a byte now and then
@@ -35,138 +31,6 @@ const AHEAD: usize = 1024;
 /// What a client is told that does not finish its request.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\
     Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n";
-
-/// What the stream of a connection and those who answer on it know of each other.
-#[derive(Clone, Default)]
-pub struct Busy(Arc<BusyState>);
-
-#[derive(Default)]
-struct BusyState {
-    /// A request is being worked on; then it is not the client who is slow.
-    working: AtomicBool,
-    answered: AtomicBool,
-    stuck: AtomicBool,
-    /// Nothing is under way, and has not been for a while.
-    rests: AtomicBool,
-    /// The answer waits for something, for as long as the client does.
-    waits: AtomicBool,
-    /// The client has closed its side, or has sent something more, during that wait.
-    left: AtomicBool,
-    /// Requests that have been taken up.
-    taken: AtomicU32,
-    /// Requests of which a byte has been read.
-    begun: AtomicU32,
-    /// The first request of which it is not clear where it ends; none is 0.
-    ambiguous: AtomicU32,
-}
-
-/// Ends the work on one request when it is dropped.
-pub struct Work<'a>(&'a Busy);
-
-impl Busy {
-    /// Starts the work on one request.
-    #[must_use]
-    pub fn work(&self) -> Work<'_> {
-        self.0.taken.fetch_add(1, Ordering::Relaxed);
-        self.0.left.store(false, Ordering::Relaxed);
-        self.0.working.store(true, Ordering::Relaxed);
-        Work(self)
-    }
-
-    fn end(&self) {
-        self.0.answered.store(true, Ordering::Relaxed);
-        self.0.working.store(false, Ordering::Relaxed);
-    }
-
-    fn is_working(&self) -> bool {
-        self.0.working.load(Ordering::Relaxed)
-    }
-
-    /// Tells whether nothing is under way, and has not been for a while.
-    #[must_use]
-    pub fn rests(&self) -> bool {
-        self.0.rests.load(Ordering::Relaxed)
-    }
-
-    /// Tells whether something is written that the client has not taken yet.
-    #[must_use]
-    pub fn is_stuck(&self) -> bool {
-        self.0.stuck.load(Ordering::Relaxed)
-    }
-
-    /// Tells whether two readers could see different ends of the request that is worked on.
-    #[must_use]
-    pub fn is_ambiguous(&self) -> bool {
-        let taken = self.0.taken.load(Ordering::Relaxed);
-        self.0.ambiguous.load(Ordering::Relaxed) == taken
-    }
-
-    /// Waits until the client has left: has closed its sending side, or has sent something more.
-    ///
-    /// To be awaited in the task of the connection only: the stream wakes that, and nobody else.
-    pub async fn left(&self) {
-        let _waits = Waits::new(self);
-        poll_fn(|_| if self.has_left() { Poll::Ready(()) } else { Poll::Pending }).await;
-    }
-
-    fn has_left(&self) -> bool {
-        let (begun, taken) = (&self.0.begun, &self.0.taken);
-        self.0.left.load(Ordering::Relaxed)
-            || begun.load(Ordering::Relaxed) > taken.load(Ordering::Relaxed)
-    }
-
-    /// Tells, once, that a request has been worked on since the last call.
-    fn has_answered(&self) -> bool {
-        self.0.answered.swap(false, Ordering::Relaxed)
-    }
-
-    fn note(&self, framing: &Framing) {
-        self.0.begun.store(framing.begun(), Ordering::Relaxed);
-        self.0.ambiguous.store(framing.ambiguous().unwrap_or(0), Ordering::Relaxed);
-    }
-}
-
-/// Lets the stream look after the client until it is dropped.
-struct Waits<'a>(&'a AtomicBool);
-
-impl<'a> Waits<'a> {
-    fn new(busy: &'a Busy) -> Self {
-        busy.0.waits.store(true, Ordering::Relaxed);
-        Self(&busy.0.waits)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Work<'_> {
-    /// Goes on with the work for as long as an answer streams.
-    #[must_use]
-    pub fn lasting(self) -> LastingWork {
-        let busy = self.0.clone();
-        // The work has not ended: it has only changed hands.
-        std::mem::forget(self);
-        LastingWork(busy)
-    }
-}
-
-impl Drop for Work<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// Ends the work on one request when it is dropped, wherever that is.
-pub struct LastingWork(Busy);
-
-impl Drop for LastingWork {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
 
 /// What the client is to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,11 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.busy.0.rests.store(true, Ordering::Relaxed);
+        self.busy.note_rest(true);
         if !self.has_early() && self.poll_early(cx).is_pending() {
             return self.wait_to_read(cx);
         }
-        self.busy.0.rests.store(false, Ordering::Relaxed);
+        self.busy.note_rest(false);
         Poll::Ready(Ok(()))
     }
 
@@ -294,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
                 if self.poll_alarm(cx, rest).is_pending() {
                     return Poll::Pending;
                 }
-                self.busy.0.rests.store(true, Ordering::Relaxed);
+                self.busy.note_rest(true);
             }
         }
         let late = ready!(self.poll_alarm(cx, by));
@@ -307,10 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
 
     /// Tells whether nothing is under way, and nobody has noticed that yet.
     fn may_rest(&self) -> bool {
-        let (begun, taken) = (&self.busy.0.begun, &self.busy.0.taken);
-        self.framing.is_between_requests()
-            && begun.load(Ordering::Relaxed) == taken.load(Ordering::Relaxed)
-            && !self.busy.rests()
+        self.framing.is_between_requests() && self.busy.has_all() && !self.busy.rests()
     }
 
     const fn patience(&self) -> Duration {
@@ -333,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        self.busy.0.stuck.store(poll.is_pending(), Ordering::Relaxed);
+        self.busy.note_stuck(poll.is_pending());
         if poll.is_ready() {
             self.write_by = None;
             return poll;
@@ -354,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     /// HTTP's own machinery does not read meanwhile, but it comes by each time it is woken.
     fn look(&mut self, cx: &mut Context<'_>) {
         if !self.has_early() && self.poll_early(cx).is_ready() {
-            self.busy.0.left.store(true, Ordering::Relaxed);
+            self.busy.note_left();
             cx.waker().wake_by_ref();
         }
     }
@@ -424,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.busy.0.waits.load(Ordering::Relaxed) {
+        if this.busy.waits() {
             this.look(cx);
         }
         let poll = Pin::new(&mut this.stream).poll_flush(cx);

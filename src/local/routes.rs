@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     auth,
     body::Body,
+    busy::Busy,
     credentials::Credentials,
     guard::Proof,
-    paced::Busy,
     problem::{Kind, Problem},
     query::{self, Parameter, Query},
     ready,

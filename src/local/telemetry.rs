@@ -7,8 +7,8 @@ use hyper::body::Incoming;
 
 use super::{
     body::Body,
+    busy::Busy,
     credentials::Credentials,
-    paced::Busy,
     problem::{Kind, Problem, answer},
     ready,
     routes::{READS, allow},

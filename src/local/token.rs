@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     body::Body,
-    paced::Busy,
+    busy::Busy,
     problem::{Kind, Problem},
     query::Query,
     served::Served,
