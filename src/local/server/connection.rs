@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::OnceLock,
     task::Poll,
 };
@@ -116,12 +116,20 @@ impl<A: App> Server<A> {
             false if watch.get().is_some() => Some(End::Handed),
             false => busy.rests().then_some(End::Rests),
         };
-        let end = tokio::select! {
-            // A stop first: the answer that it lets go of says that it is the last (fault 205).
-            biased;
-            () = visit.rules.superseded.cancelled() => return None,
-            () = visit.stop.cancelled() => None,
-            end = until(&mut connection, ready) => Some(end),
+        // What has come is read before a stop is heard, which would count it as nothing (fault 213).
+        let begun = poll_fn(|cx| {
+            let going = pin!(until(&mut connection, ready));
+            Poll::Ready(going.poll(cx))
+        });
+        let end = match begun.await {
+            Poll::Ready(end) => Some(end),
+            Poll::Pending => tokio::select! {
+                // A stop first: the answer that it lets go of says that it is the last (fault 205).
+                biased;
+                () = visit.rules.superseded.cancelled() => return None,
+                () = visit.stop.cancelled() => None,
+                end = until(&mut connection, ready) => Some(end),
+            },
         };
         let end = match end {
             Some(end) => end,
