@@ -12,6 +12,7 @@ use super::status::{Credential, LastError, Listener, RefreshAnswer, State, Statu
 use crate::{
     local::{
         body::Body,
+        busy::Busy,
         credentials::{Credentials, Member},
         guard::Proof,
         problem::{Kind, Problem, answer},
@@ -176,7 +177,12 @@ impl App for Control {
         if is_peer { Kind::Refused.because(OWNERS) } else { problem }.into_response()
     }
 
-    async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        _client: &Busy,
+    ) -> Response<Body> {
         let answer = match endpoint {
             Endpoint::Status => allow(&request, "GET").map(|()| json(&self.status())),
             Endpoint::Refresh => match allow(&request, "POST") {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{
-    paced::{LastingWork, Work},
+    busy::{LastingWork, Work},
     watch::Watch,
 };
 use crate::{okta::forwarder::Broken, proxy::Download};

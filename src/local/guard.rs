@@ -37,6 +37,10 @@ pub enum Denial {
     Forwarded,
     /// `Upgrade`, or a method that makes a tunnel.
     Upgrade,
+    /// It says twice, or oddly, where it ends.
+    Framing,
+    /// It is no HTTP that could be read.
+    Malformed,
     /// The required header is missing.
     Header,
     /// The access token, or a local one, is missing, wrong, or there twice.
@@ -45,7 +49,7 @@ pub enum Denial {
 
 impl Denial {
     /// Lists every reason, for metrics that exist from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Peer,
         Self::Connections,
         Self::Requests,
@@ -54,6 +58,8 @@ impl Denial {
         Self::Browser,
         Self::Forwarded,
         Self::Upgrade,
+        Self::Framing,
+        Self::Malformed,
         Self::Header,
         Self::Credential,
     ];
@@ -71,6 +77,8 @@ impl Denial {
             Self::Browser => "browser",
             Self::Forwarded => "forwarded",
             Self::Upgrade => "upgrade",
+            Self::Framing => "framing",
+            Self::Malformed => "malformed",
             Self::Credential => "credential",
         }
     }
@@ -92,6 +100,9 @@ impl Denial {
             Self::Forwarded => Kind::Refused
                 .because("forwarded requests (X-Forwarded-*, Forwarded, Via…) are not served"),
             Self::Upgrade => Kind::BadRequest.because("only plain HTTP/1 requests are served"),
+            Self::Framing => Kind::BadRequest
+                .because("send one Content-Length, or 'Transfer-Encoding: chunked', and not both"),
+            Self::Malformed => Kind::BadRequest.because("this is no request of HTTP/1"),
             Self::Credential => Kind::Unauthorized.because(
                 "send 'Authorization: Bearer …', once, with what this listener's \
                  access_token_file holds",

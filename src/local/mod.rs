@@ -4,7 +4,9 @@ pub mod access_token;
 mod auth;
 pub mod bind;
 pub mod body;
+pub mod busy;
 pub mod credentials;
+pub mod framing;
 pub mod guard;
 #[cfg(test)]
 mod openapi_tests;

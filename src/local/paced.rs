@@ -5,12 +5,10 @@
 //! a wait, so that a quick request touches no timer.
 
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,80 +18,19 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::{busy::Busy, framing::Framing};
 use crate::config::model::Limits;
 
+/// Times `write_timeout` in which all of an answer has to be taken: who takes a byte now and then
+/// keeps a connection for a minute, not for a day (fault 183).
+const WHOLE_ANSWER: u32 = 12;
+/// Silence after which a connection rests: long beside a request, short beside a crowd's arrival.
+const QUIET: Duration = Duration::from_millis(20);
+/// Most bytes that are read before somebody asks for them: an ordinary request.
+const AHEAD: usize = 1024;
 /// What a client is told that does not finish its request.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\
     Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n";
-
-/// Says whether a request is being worked on; then it is not the client who is slow.
-#[derive(Clone, Default)]
-pub struct Busy(Arc<BusyState>);
-
-#[derive(Default)]
-struct BusyState {
-    working: AtomicBool,
-    answered: AtomicBool,
-    stuck: AtomicBool,
-}
-
-/// Ends the work on one request when it is dropped.
-pub struct Work<'a>(&'a Busy);
-
-impl Busy {
-    /// Starts the work on one request.
-    #[must_use]
-    pub fn work(&self) -> Work<'_> {
-        self.0.working.store(true, Ordering::Relaxed);
-        Work(self)
-    }
-
-    fn end(&self) {
-        self.0.answered.store(true, Ordering::Relaxed);
-        self.0.working.store(false, Ordering::Relaxed);
-    }
-
-    fn is_working(&self) -> bool {
-        self.0.working.load(Ordering::Relaxed)
-    }
-
-    /// Tells whether something is written that the client has not taken yet.
-    #[must_use]
-    pub fn is_stuck(&self) -> bool {
-        self.0.stuck.load(Ordering::Relaxed)
-    }
-
-    /// Tells, once, that a request has been worked on since the last call.
-    fn has_answered(&self) -> bool {
-        self.0.answered.swap(false, Ordering::Relaxed)
-    }
-}
-
-impl Work<'_> {
-    /// Goes on with the work for as long as an answer streams.
-    #[must_use]
-    pub fn lasting(self) -> LastingWork {
-        let busy = self.0.clone();
-        // The work has not ended: it has only changed hands.
-        std::mem::forget(self);
-        LastingWork(busy)
-    }
-}
-
-impl Drop for Work<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// Ends the work on one request when it is dropped, wherever that is.
-pub struct LastingWork(Busy);
-
-impl Drop for LastingWork {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
 
 /// What the client is to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,29 +41,91 @@ enum Expect {
     Next,
 }
 
+/// What came while nobody read.
+#[derive(Default)]
+struct Early {
+    bytes: Vec<u8>,
+    /// Behind the bytes is the end.
+    is_end: bool,
+}
+
 /// Wraps a stream and ends its waits.
 pub struct Paced<S> {
     stream: S,
     limits: Limits,
     busy: Busy,
+    framing: Framing,
     expect: Expect,
+    early: Early,
+    /// Somebody wanted to read during the work, and has not been told how long he may.
+    unheard: bool,
     read_by: Option<Instant>,
+    /// Who has said nothing by then rests.
+    rest_by: Option<Instant>,
+    /// Some byte has to be taken by then.
     write_by: Option<Instant>,
+    /// All that is written has to be taken by then.
+    taken_by: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     /// Wraps a new stream, whose first request's head has to be there by `heard_by`.
     pub fn new(stream: S, limits: Limits, heard_by: Instant, busy: Busy) -> Self {
-        let read_by = Some(heard_by);
-        Self { stream, limits, busy, expect: Expect::Head, read_by, write_by: None, alarm: None }
+        Self {
+            stream,
+            limits,
+            busy,
+            framing: Framing::default(),
+            expect: Expect::Head,
+            early: Early::default(),
+            unheard: false,
+            read_by: Some(heard_by),
+            rest_by: None,
+            write_by: None,
+            taken_by: None,
+            alarm: None,
+        }
     }
 
-    /// Ends the wait for the client if it has lasted too long.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(by) = self.read_by.into_iter().chain(self.write_by).min() else {
-            return Poll::Pending;
-        };
+    /// Waits for the next bytes, which are read when somebody asks for them; tells if any came.
+    ///
+    /// # Errors
+    ///
+    /// Fails when none came in time; the client has been told.
+    pub async fn wake(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| self.poll_wake(cx)).await?;
+        Ok(!self.early.bytes.is_empty())
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.busy.note_rest(true);
+        if !self.has_early() && self.poll_early(cx).is_pending() {
+            return self.wait_to_read(cx);
+        }
+        self.busy.note_rest(false);
+        Poll::Ready(Ok(()))
+    }
+
+    const fn has_early(&self) -> bool {
+        self.early.is_end || !self.early.bytes.is_empty()
+    }
+
+    /// Reads what nobody has asked for yet.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [MaybeUninit::uninit(); AHEAD];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        // An error is an end, too.
+        let is_broken = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err();
+        self.early.bytes.extend_from_slice(buf.filled());
+        self.early.is_end = is_broken || buf.filled().is_empty();
+        Poll::Ready(())
+    }
+
+    /// Ends a wait for the client that has lasted too long.
+    ///
+    /// One alarm does for reading and writing: it goes off at the earlier end, and finds the later.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, by: Instant) -> Poll<io::Error> {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(by)));
         loop {
             // A later deadline than the alarm's is found when the alarm goes off: no timer is
@@ -146,18 +145,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         if self.busy.has_answered() {
             (self.expect, self.read_by) = (Expect::Next, None);
         }
-        if self.busy.is_working() {
+        self.unheard = self.busy.is_working();
+        if self.unheard {
             self.read_by = None;
             return Poll::Pending;
         }
-        let wait = self.patience();
-        self.read_by.get_or_insert_with(|| Instant::now() + wait);
-        let late = ready!(self.poll_alarm(cx));
+        let (now, wait) = (Instant::now(), self.patience());
+        let by = *self.read_by.get_or_insert(now + wait);
+        if self.may_rest() {
+            let rest = *self.rest_by.get_or_insert(now + QUIET);
+            if rest < by {
+                if self.poll_alarm(cx, rest).is_pending() {
+                    return Poll::Pending;
+                }
+                self.busy.note_rest(true);
+            }
+        }
+        let late = ready!(self.poll_alarm(cx, by));
         if self.expect == Expect::Head {
             // Told if it fits: the client may not even listen.
             let _told = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
         }
         Poll::Ready(Err(late))
+    }
+
+    /// Tells whether nothing is under way, and nobody has noticed that yet.
+    fn may_rest(&self) -> bool {
+        self.framing.is_between_requests() && self.busy.has_all() && !self.busy.rests()
     }
 
     const fn patience(&self) -> Duration {
@@ -169,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
 
     /// The first byte of a request starts the time of its head; further ones do not.
     fn note_read(&mut self) {
+        self.rest_by = None;
         if self.busy.has_answered() || self.expect == Expect::Next {
             (self.expect, self.read_by) = (Expect::Head, None);
         }
@@ -179,14 +194,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        self.busy.0.stuck.store(poll.is_pending(), Ordering::Relaxed);
+        self.busy.note_stuck(poll.is_pending());
         if poll.is_ready() {
             self.write_by = None;
             return poll;
         }
-        let wait = self.limits.write_timeout;
-        self.write_by.get_or_insert_with(|| Instant::now() + wait);
-        self.poll_alarm(cx).map(Err)
+        let (now, wait) = (Instant::now(), self.limits.write_timeout);
+        let mut by = *self.write_by.get_or_insert(now + wait);
+        if self.busy.is_working() {
+            // What streams has no end that could be set.
+            self.taken_by = None;
+        } else {
+            by = by.min(*self.taken_by.get_or_insert(now + wait * WHOLE_ANSWER));
+        }
+        self.poll_alarm(cx, by).map(Err)
+    }
+
+    /// Looks whether a client for which an answer waits is still there.
+    ///
+    /// HTTP's own machinery does not read meanwhile, but it comes by each time it is woken.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        if !self.has_early() && self.poll_early(cx).is_ready() {
+            self.busy.note_left();
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Reads what came early, else what comes.
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.has_early() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let length = self.early.bytes.len().min(buf.remaining());
+        buf.put_slice(self.early.bytes.get(..length).unwrap_or_default());
+        if length < self.early.bytes.len() {
+            self.early.bytes.drain(..length);
+        } else {
+            self.early.bytes = Vec::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -198,11 +244,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        match this.read(cx, buf) {
             Poll::Pending => this.wait_to_read(cx),
             Poll::Ready(result) => {
-                if buf.filled().len() > before {
+                if let Some(new @ [_, ..]) = buf.filled().get(before..) {
                     this.note_read();
+                    this.framing.read(new);
+                    this.busy.note(&this.framing);
                 }
                 Poll::Ready(result)
             }
@@ -237,7 +285,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.busy.waits() {
+            this.look(cx);
+        }
         let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        if poll.is_ready() {
+            // Nothing is left that the client would have to take.
+            this.taken_by = None;
+        }
+        // Who could not read during the work does not ask again before something comes.
+        if this.unheard && !this.busy.is_working() && this.wait_to_read(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
         this.written(cx, poll)
     }
 
@@ -245,5 +304,109 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
         this.written(cx, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+
+    /// A stream that takes little at a time, and its other end.
+    fn narrow() -> (Paced<DuplexStream>, Busy, DuplexStream) {
+        let (near, far) = duplex(4);
+        let (busy, heard_by) = (Busy::default(), Instant::now() + Duration::from_secs(5));
+        (Paced::new(near, Limits::default(), heard_by, busy.clone()), busy, far)
+    }
+
+    /// Takes a byte each so many seconds.
+    async fn sip(mut stream: DuplexStream, every: u64) {
+        while stream.read_u8().await.is_ok() {
+            sleep(Duration::from_secs(every)).await;
+        }
+    }
+
+    /// Writes an answer of so many bytes to whoever takes a byte each so many seconds.
+    async fn answered(length: usize, every: u64, is_stream: bool) -> (bool, u64) {
+        let (mut paced, busy, far) = narrow();
+        let (work, began) = (busy.work(), Instant::now());
+        let _lasting = is_stream.then(|| work.lasting());
+        let answer = async {
+            paced.write_all(&vec![b'x'; length]).await?;
+            paced.flush().await
+        };
+        let outcome = tokio::select! {
+            outcome = answer => outcome,
+            () = sip(far, every) => Ok(()),
+        };
+        (outcome.is_ok(), (Instant::now() - began).as_secs())
+    }
+
+    // fault 183
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_an_end_however_steadily_it_is_taken() {
+        assert_eq!(answered(1000, 6, false).await, (false, 5), "no byte for so long");
+        assert_eq!(answered(1000, 4, false).await, (false, 60), "a byte now and then");
+        assert_eq!(answered(10, 4, false).await, (true, 20), "all of it in time");
+        assert_eq!(answered(1000, 4, true).await, (true, 3980), "a stream ends when it ends");
+        assert_eq!(answered(1000, 6, true).await, (false, 5), "but has to move");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_has_its_own_time() {
+        let (mut paced, busy, far) = narrow();
+        let answers = async {
+            for _ in 0..100 {
+                drop(busy.work());
+                paced.write_all(b"twelve bytes").await.unwrap();
+                paced.flush().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = answers => {}
+            () = sip(far, 4) => panic!("cut off"),
+        }
+    }
+
+    // fault 172
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_during_a_wait_ends_it_and_is_not_lost() {
+        for (sent, expected) in [(&b"GET"[..], &b"GET"[..]), (b"", b"")] {
+            let (mut paced, busy, mut far) = narrow();
+            drop(busy.work());
+            let never = timeout(Duration::from_secs(600), async {
+                tokio::select! {
+                    () = busy.left() => {}
+                    () = come_by(&mut paced) => {}
+                }
+            });
+            assert!(never.await.is_err(), "the client is still there");
+            far.write_all(sent).await.unwrap();
+            drop(far);
+            timeout(Duration::from_secs(1), async {
+                tokio::select! {
+                    () = busy.left() => {}
+                    () = come_by(&mut paced) => {}
+                }
+            })
+            .await
+            .unwrap();
+            let mut read = Vec::new();
+            paced.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, expected);
+        }
+    }
+
+    /// Does what HTTP's machinery does each time it is woken.
+    async fn come_by(paced: &mut Paced<DuplexStream>) {
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut *paced).poll_flush(cx).is_ready());
+            Poll::<()>::Pending
+        })
+        .await;
     }
 }

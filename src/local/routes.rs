@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     auth,
     body::Body,
+    busy::Busy,
     credentials::Credentials,
     guard::Proof,
     problem::{Kind, Problem},
@@ -24,6 +25,7 @@ use crate::{
     process::clock::Clock,
     proxy::{local_token::LocalToken, refusal::Refusal},
     telemetry::metrics::Endpoint as EndpointLabel,
+    token::handle::Handle,
 };
 
 /// Names the endpoints of the local API.
@@ -148,9 +150,18 @@ impl App for LocalApi {
         }
     }
 
-    async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    fn default_credential(&self) -> Option<Handle> {
+        self.served.load().credential(None).ok().cloned()
+    }
+
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        client: &Busy,
+    ) -> Response<Body> {
         let answer = match endpoint.methods().map_or(Ok(()), |methods| allow(&request, methods)) {
-            Ok(()) => self.answer_allowed(endpoint, request).await,
+            Ok(()) => self.answer_allowed(endpoint, request, client).await,
             Err(problem) => Err(problem),
         };
         answer.unwrap_or_else(Problem::into_response)
@@ -197,6 +208,7 @@ impl LocalApi {
         &self,
         endpoint: Endpoint,
         request: Request<Incoming>,
+        client: &Busy,
     ) -> Result<Response<Body>, Problem> {
         let served = self.served.load_full();
         let query = match endpoint.parameters() {
@@ -204,7 +216,9 @@ impl LocalApi {
             None => Query::default(),
         };
         match endpoint {
-            Endpoint::Token => token::current(&served, &query, &request, &self.closing).await,
+            Endpoint::Token => {
+                token::current(&served, &query, &request, &self.closing, client).await
+            }
             Endpoint::Watch => watch::open(&served, &query, &request).await,
             Endpoint::Rejected => token::rejected(&served, &query, request).await,
             Endpoint::Auth => auth::answer(&served, !request.body().is_end_stream()).await,

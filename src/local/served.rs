@@ -26,15 +26,14 @@ pub(super) struct Served {
     pub(super) proxy: Option<Proxy>,
     access_token: Option<Arc<LocalToken>>,
     pub(super) first_token_wait: Duration,
-    /// Places of requests that wait for a change: whoever hangs up while it waits is not noticed
-    /// before the wait is over, and must not take the places of all others.
+    /// Places of requests that wait for a change: these must not take the places of all others.
     pub(super) waits: Semaphore,
     pub(super) watches: Watches,
 }
 
 /// Part of a listener's connections that may wait for a change, as a divisor.
 const WAITING_PART: usize = 4;
-/// Part that may be watches, whose end is noticed: a quarter is left to those who only ask.
+/// Part that may be watches: a quarter is left to those who only ask.
 const WATCHING_PART: usize = 2;
 
 impl Served {

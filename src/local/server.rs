@@ -1,25 +1,13 @@
 //! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
 
-use std::{
-    convert::Infallible,
-    future::{Future, poll_fn},
-    io,
-    pin::Pin,
-    sync::{Arc, OnceLock},
-    task::Poll,
-    time::Duration,
-};
+mod connection;
+
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{Request, Response, header, request::Parts, uri::Scheme};
-use hyper::{
-    body::{Body as _, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use hyper::body::{Body as _, Incoming};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{AcquireError, Semaphore},
     time::timeout_at,
@@ -29,27 +17,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use super::visit::Socket;
 use super::{
     body::Body,
+    busy::Busy,
     guard::{self, Denial, Proof},
-    paced::{Busy, LastingWork, Paced},
     problem::Problem,
     tls::{self, Certificate},
     visit::{Counted, Place, Rules, Stream, Visit},
-    watch::Watch,
 };
 use crate::{
     config::model::{Guard, Limits},
     process::{clock::Clock, peer::Peer, tcp_owner::TcpOwners},
     proxy::Answered,
     telemetry::{
-        audit::Audit,
+        audit::{Audit, Subject},
         metrics::{Endpoint, ListenerMetrics},
     },
+    token::handle::Handle,
 };
 
-/// Largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 16 * 1024;
-/// Most headers of a request.
-const MOST_HEADERS: usize = 64;
 /// Rest after an accept that failed because something ran out.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -91,11 +75,19 @@ pub trait App: Send + Sync + 'static {
         problem.into_response()
     }
 
+    /// Tells which credential is handed out to those who name none, for the audit trail.
+    fn default_credential(&self) -> Option<Handle> {
+        None
+    }
+
     /// Answers a request; over TLS its extensions hold [`Scheme::HTTPS`].
+    ///
+    /// An answer that waits for long ends that wait when the client has [left](Busy::left).
     fn answer(
         &self,
         endpoint: Self::Endpoint,
         request: Request<Incoming>,
+        client: &Busy,
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
@@ -250,7 +242,7 @@ impl<A: App> Server<A> {
         let (server, tasks) = (Arc::clone(self), tracker.clone());
         tracker.spawn(async move {
             visit.recognise(&stream, &server.common.owners);
-            server.audit.connected(&visit.peer);
+            server.audit.connected(&visit.peer, || server.subject());
             if !visit.enter(server.common.clock.tick()) {
                 return server.turn_away(&stream, &visit);
             }
@@ -267,7 +259,7 @@ impl<A: App> Server<A> {
 
     /// Sends a user away who is here too often; told only if that takes no time.
     fn turn_away(&self, stream: &Stream, visit: &Visit) {
-        self.note(Denial::Connections, &visit.peer);
+        self.note(Denial::Connections.label(), &visit.peer);
         let _told = match stream {
             Stream::Unix(stream) => stream.try_write(TOO_MANY),
             Stream::Tcp(stream, _) if self.shown().is_none() => stream.try_write(TOO_MANY),
@@ -294,83 +286,15 @@ impl<A: App> Server<A> {
             visit.scheme = Scheme::HTTPS;
             return self.attend(stream, visit, tasks).await;
         }
-        self.metrics.count_denied(tls::REFUSED);
-        self.audit.denied(&visit.peer, tls::REFUSED);
+        self.note(tls::REFUSED, &visit.peer);
     }
 
-    /// Serves a connection to its end; what becomes a watch goes on in a task of that size.
-    async fn attend<S>(&self, stream: S, visit: Visit, tasks: &TaskTracker)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Some(Watched { stream, watch, work }) = self.converse(stream, &visit).await else {
-            return;
-        };
-        tasks.spawn(async move {
-            // As wholes: a place is held, and a connection counted, by what is named nowhere.
-            let (visit, _work) = (visit, work);
-            tokio::select! {
-                biased;
-                () = visit.rules.superseded.cancelled() => {}
-                () = watch.run(stream, &visit.stop) => {}
-            }
-        });
-    }
-
-    async fn converse<S>(&self, stream: S, visit: &Visit) -> Option<Watched<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        let (busy, watch) = (Busy::default(), OnceLock::new());
-        let limits = visit.rules.limits.clone();
-        let stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
-        let service = service_fn(|request| {
-            let (work, watch) = (busy.work(), &watch);
-            async move {
-                let mut response = self.handle(request, visit).await;
-                // No request follows on this connection, so there is one at most.
-                if let Some(begun) = response.body_mut().take_watch() {
-                    watch.set(begun).ok();
-                }
-                Ok::<_, Infallible>(response.map(|body| body.during(work)))
-            }
-        });
-        let mut connection = self.http().serve_connection(TokioIo::new(stream), service);
-        // When the head of the answer is out, and all before it.
-        let is_ready = || watch.get().is_some() && !busy.is_stuck();
-        let end = tokio::select! {
-            // A stop first: the answer that it lets go of says that it is the last (fault 205).
-            biased;
-            () = visit.rules.superseded.cancelled() => return None,
-            () = visit.stop.cancelled() => None,
-            end = until(&mut connection, is_ready) => Some(end),
-        };
-        let end = match end {
-            Some(end) => end,
-            None => {
-                Pin::new(&mut connection).graceful_shutdown();
-                until(&mut connection, is_ready).await
-            }
-        };
-        if end == End::Left {
-            return None;
-        }
-        let stream = connection.into_parts().io.into_inner();
-        let work = busy.work().lasting();
-        watch.into_inner().map(|watch| Watched { stream, watch, work })
-    }
-
-    fn http(&self) -> http1::Builder {
-        let mut http = http1::Builder::new();
-        http.keep_alive(self.app.keeps_alive())
-            .half_close(self.app.answers_half_closed())
-            .max_buf_size(LARGEST_HEAD)
-            .max_headers(MOST_HEADERS)
-            .header_read_timeout(None);
-        http
-    }
-
-    async fn handle(&self, request: Request<Incoming>, visit: &Visit) -> Response<Body> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        visit: &Visit,
+        client: &Busy,
+    ) -> Response<Body> {
         let began = self.common.clock.tick();
         let (mut parts, body) = request.into_parts();
         if visit.scheme == Scheme::HTTPS {
@@ -379,11 +303,11 @@ impl<A: App> Server<A> {
         let endpoint = self.app.endpoint(&parts);
         let may_close = !body.is_end_stream();
         let admission = match visit.ask(began) {
-            true => self.check(endpoint, visit, &parts),
+            true => self.check(endpoint, visit, &parts, client),
             false => Err(Denial::Requests),
         };
         let mut response = match admission {
-            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body)).await,
+            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body), client).await,
             Err(denial) => self.deny(endpoint, denial, &visit.peer),
         };
         // What is left of a body is never read, let alone taken for a request (fault 141).
@@ -396,19 +320,26 @@ impl<A: App> Server<A> {
             forwarded.upstream.into_iter().for_each(|code| self.metrics.count_upstream(code));
             forwarded.replay.into_iter().for_each(|code| self.metrics.count_replay(code));
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
-            forwarded.denied.into_iter().for_each(|denial| self.note(denial, &visit.peer));
+            forwarded.denied.into_iter().for_each(|why| self.note(why.label(), &visit.peer));
         }
         let took = self.common.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
         response
     }
 
-    fn check(&self, endpoint: A::Endpoint, visit: &Visit, request: &Parts) -> Result<(), Denial> {
-        guard::check(&visit.rules.guard, &visit.peer, &self.app.proof(endpoint), request)
+    fn check(
+        &self,
+        endpoint: A::Endpoint,
+        visit: &Visit,
+        request: &Parts,
+        client: &Busy,
+    ) -> Result<(), Denial> {
+        guard::check(&visit.rules.guard, &visit.peer, &self.app.proof(endpoint), request)?;
+        if client.is_ambiguous() { Err(Denial::Framing) } else { Ok(()) }
     }
 
     fn deny(&self, endpoint: A::Endpoint, denial: Denial, peer: &Peer) -> Response<Body> {
-        self.note(denial, peer);
+        self.note(denial.label(), peer);
         let mut response = self.app.refuse(endpoint, denial.problem());
         if denial != Denial::Requests {
             // Who only comes too often need not connect anew for it.
@@ -417,36 +348,17 @@ impl<A: App> Server<A> {
         response
     }
 
-    fn note(&self, denial: Denial, peer: &Peer) {
-        self.metrics.count_denied(denial.label());
-        self.audit.denied(peer, denial.label());
+    fn note(&self, reason: &'static str, peer: &Peer) {
+        self.metrics.count_denied(reason);
+        self.audit.denied(peer, reason, || self.subject());
     }
-}
 
-/// A connection on which nothing but a watch goes on.
-struct Watched<S> {
-    stream: Paced<S>,
-    watch: Box<Watch>,
-    work: LastingWork,
-}
-
-/// Says why HTTP's part in a connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It is closed: how a client leaves is its own affair.
-    Left,
-    /// The rest is written without it.
-    Handed,
-}
-
-/// Goes on with a connection until it is closed, or rests when it can be handed on.
-async fn until(connection: &mut (impl Future + Unpin), is_ready: impl Fn() -> bool) -> End {
-    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-        Poll::Ready(_how) => Poll::Ready(End::Left),
-        Poll::Pending if is_ready() => Poll::Ready(End::Handed),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
+    /// Tells what could have been had here.
+    fn subject(&self) -> Option<Subject> {
+        let handle = self.app.default_credential()?;
+        let token_id = handle.current().map(|(published, _)| published.token_id().to_owned());
+        Some(Subject { credential: handle.name().to_owned(), token_id })
+    }
 }
 
 const CLOSE: http::HeaderValue = http::HeaderValue::from_static("close");

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use super::{
     body::Body,
+    busy::Busy,
     credentials::Credentials,
     problem::{Kind, Problem, answer},
     ready,
@@ -117,7 +118,12 @@ impl App for Telemetry {
         false
     }
 
-    async fn answer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        _client: &Busy,
+    ) -> Response<Body> {
         if let Err(problem) = allow(&request, READS) {
             return problem.into_response();
         }

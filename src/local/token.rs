@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     body::Body,
+    busy::Busy,
     problem::{Kind, Problem},
     query::Query,
     served::Served,
@@ -37,6 +38,7 @@ pub(super) async fn current(
     query: &Query,
     request: &Request<Incoming>,
     closing: &CancellationToken,
+    client: &Busy,
 ) -> Result<Response<Body>, Problem> {
     let handle = served.credential(query.credential.as_deref())?;
     let found = match query.min_ttl {
@@ -47,16 +49,18 @@ pub(super) async fn current(
     if !is_known(&published, request.headers()) {
         return Ok(token(&published, query.format, remaining));
     }
-    match query.wait {
-        None => Ok(unchanged(&published)),
-        Some(wait) => {
-            let Ok(_place) = served.waits.try_acquire() else {
-                return Ok(unchanged(&published));
-            };
-            let change = changed(handle, &published, query.format, wait);
-            let answer = closing.run_until_cancelled(change).await;
-            answer.unwrap_or_else(|| Ok(unchanged(&published)))
-        }
+    // Behind a body that nobody reads it could not be seen that the client leaves.
+    let Some(wait) = query.wait.filter(|_| request.body().is_end_stream()) else {
+        return Ok(unchanged(&published));
+    };
+    let Ok(_place) = served.waits.try_acquire() else {
+        return Ok(unchanged(&published));
+    };
+    tokio::select! {
+        biased;
+        () = closing.cancelled() => Ok(unchanged(&published)),
+        () = client.left() => Ok(unchanged(&published)),
+        answer = changed(handle, &published, query.format, wait) => answer,
     }
 }
 

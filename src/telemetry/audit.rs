@@ -1,9 +1,10 @@
 //! The audit trail: who connected, who was refused; at most so many lines a second.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,13 +22,21 @@ const BURST: u32 = 10;
 /// Time after which one more line may come.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// What could have been had at a listener: its default credential, and the token of that.
+pub struct Subject {
+    /// The credential's name.
+    pub credential: String,
+    /// The fingerprint of its token, if there is a valid one.
+    pub token_id: Option<String>,
+}
+
 /// Writes the audit events of one listener (target `bearerd::audit`).
 #[derive(Clone)]
 pub struct Audit {
     listener: Arc<str>,
     connected: Arc<Limiter>,
-    denied: Arc<Limiter>,
-    not_forwarded: Arc<Limiter>,
+    denied: Arc<Limiters>,
+    not_forwarded: Arc<Limiters>,
     exhausted: Arc<Limiter>,
     clock: Arc<dyn Clock>,
 }
@@ -46,27 +55,34 @@ impl Audit {
         }
     }
 
-    /// Notes a new connection.
-    pub fn connected(&self, peer: &Peer) {
+    /// Notes a new connection; what could be had is looked up only for a line that is written.
+    pub fn connected(&self, peer: &Peer, subject: impl FnOnce() -> Option<Subject>) {
         if let Some(left_out) = self.connected.admit(self.clock.tick()) {
-            let who = Who::from(peer);
-            tracing::info!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
-                gid = who.gid, pid = who.pid, left_out, "connected");
+            let (Who { uid, gid, pid }, subject) = (Who::from(peer), subject());
+            let (credential, token_id) = fields(subject.as_ref());
+            tracing::info!(target: "bearerd::audit", listener = &*self.listener, uid, gid, pid,
+                credential, token_id, left_out, "connected");
         }
     }
 
     /// Notes a refusal and its reason.
-    pub fn denied(&self, peer: &Peer, reason: &'static str) {
-        if let Some(left_out) = self.denied.admit(self.clock.tick()) {
-            let who = Who::from(peer);
-            tracing::warn!(target: "bearerd::audit", listener = &*self.listener, uid = who.uid,
-                gid = who.gid, pid = who.pid, reason, left_out, "refused");
+    pub fn denied(
+        &self,
+        peer: &Peer,
+        reason: &'static str,
+        subject: impl FnOnce() -> Option<Subject>,
+    ) {
+        if let Some(left_out) = self.denied.admit(reason, self.clock.tick()) {
+            let (Who { uid, gid, pid }, subject) = (Who::from(peer), subject());
+            let (credential, token_id) = fields(subject.as_ref());
+            tracing::warn!(target: "bearerd::audit", listener = &*self.listener, uid, gid, pid,
+                reason, credential, token_id, left_out, "refused");
         }
     }
 
     /// Notes a call that the issuer did not answer.
     pub fn not_forwarded(&self, reason: &'static str) {
-        if let Some(left_out) = self.not_forwarded.admit(self.clock.tick()) {
+        if let Some(left_out) = self.not_forwarded.admit(reason, self.clock.tick()) {
             tracing::warn!(
                 listener = &*self.listener,
                 reason,
@@ -102,6 +118,11 @@ fn want(error: &io::Error) -> String {
     known.to_owned()
 }
 
+fn fields(subject: Option<&Subject>) -> (Option<&str>, Option<&str>) {
+    let credential = subject.map(|subject| subject.credential.as_str());
+    (credential, subject.and_then(|subject| subject.token_id.as_deref()))
+}
+
 struct Who {
     uid: Option<u32>,
     gid: Option<u32>,
@@ -115,6 +136,17 @@ impl From<&Peer> for Who {
             Peer::Tcp { .. } | Peer::Unknown => (None, None),
         };
         Self { uid: peer.uid(), gid, pid }
+    }
+}
+
+/// One limiter for each reason, so that none hides another; reasons come from fixed sets.
+#[derive(Default)]
+struct Limiters(Mutex<BTreeMap<&'static str, Limiter>>);
+
+impl Limiters {
+    fn admit(&self, reason: &'static str, now: Tick) -> Option<Option<u64>> {
+        let mut limiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        limiters.entry(reason).or_default().admit(now)
     }
 }
 
@@ -138,7 +170,7 @@ impl Limiter {
     }
 
     fn take(&self, now: Tick) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, since) = state.get_or_insert((BURST, now));
         let intervals = now.since(*since).as_secs() / INTERVAL.as_secs();
         if intervals > 0 {
@@ -163,6 +195,15 @@ mod tests {
         let lines = (0..60_000).filter_map(|millis| limiter.admit(at(millis))).collect::<Vec<_>>();
         assert_eq!(lines.len(), 10 + 59);
         assert_eq!(lines.iter().flatten().sum::<u64>() + 69 + 999, 60_000);
+    }
+
+    // fault 191: a flood of one kind is no cover for another
+    #[test]
+    fn each_reason_has_its_own_lines() {
+        let limiters = Limiters::default();
+        let now = Tick::from_boot(Duration::ZERO);
+        let lines = |reason| (0..1000).filter(|_| limiters.admit(reason, now).is_some()).count();
+        assert_eq!([lines("host"), lines("peer"), lines("host")], [10, 10, 0]);
     }
 
     // fault 187

@@ -115,6 +115,27 @@ async fn a_client_that_takes_no_answers_is_cut_off() {
     assert_eq!(daemon.get("apps", "/v1/token").await.status, 200);
 }
 
+/// Wherever calls are forwarded, too: there the end of a client is looked for all the time.
+#[tokio::test]
+async fn after_a_wait_an_idle_connection_has_its_end_as_well() {
+    let mut stand = Stand::new().await;
+    for listener in ["apps", "web"] {
+        stand.home.set(&format!("listeners.{listener}.serve"), vec!["token", "proxy"]);
+        stand.home.set(&format!("listeners.{listener}.idle_timeout"), "500ms");
+    }
+    let daemon = stand.start().await;
+    for place in daemon.places() {
+        let mut visitor = Visitor::connect(&place).await;
+        let etag = visitor.get("/v1/token").await.header("etag").unwrap().to_owned();
+        let known = [("If-None-Match", etag.as_str())];
+        visitor.send(&request("GET", "/v1/token?wait=300ms", &known, b"")).await;
+        assert_eq!(visitor.head().await.status, 304);
+        let began = Instant::now();
+        assert_eq!(visitor.rest().await, b"");
+        assert_after(Instant::now() - began, 500);
+    }
+}
+
 // fault 182
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_with_408() {

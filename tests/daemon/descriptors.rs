@@ -4,9 +4,9 @@ use std::{process::Command, time::Duration};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::bench::{Daemon, Stand, Visitor, client::request, until};
+use crate::bench::{Daemon, Stand, Visitor, client::request, tell, until};
 
 /// Starts the daemon with so many descriptors, and waits until it is ready.
 async fn start_with(stand: &Stand, descriptors: u32) -> Daemon {
@@ -81,7 +81,10 @@ async fn with_few_descriptors_a_flood_takes_nothing_that_the_daemon_needs() {
         assert!(used < 0.1, "{used} s of 2 s");
 
         drop(flood);
+        let began = Instant::now();
         assert_eq!(outside.reply().await.status, 200, "and the next comes in");
+        let took = began.elapsed();
+        tell(&format!("{used} s of 2 s used; the next is in after {took:?}"));
         assert!(!daemon.has_said("a connection could not be accepted"), "{}", daemon.log());
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::{fs::FileExt, process::ExitStatusExt},
+    process::Command,
     time::Duration,
 };
 
@@ -257,8 +258,16 @@ fn inheritable(pid: u32) -> BTreeSet<u32> {
 #[tokio::test]
 async fn a_daemon_that_is_killed_by_a_signal_leaves_no_core() {
     let stand = Stand::new().await;
-    for signal in [Signal::QUIT, Signal::ABORT] {
-        let mut daemon = stand.home.start().await;
+    for signal in [Signal::QUIT, Signal::ABORT, Signal::SEGV, Signal::BUS] {
+        // Whatever limit it is started with.
+        let inner = stand.home.command(&["run"]);
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg("ulimit -c unlimited && exec \"$0\" \"$@\"");
+        command.arg(inner.get_program()).args(inner.get_args()).env_clear();
+        let mut daemon = Daemon::start(command).await;
+        daemon.signal(signal);
+        // The language's runtime takes a first SEGV for a fault, and lets it come again.
+        sleep(Duration::from_millis(100)).await;
         daemon.signal(signal);
         let status = daemon.exit().await;
         assert!(!status.core_dumped() && status.signal().is_some(), "{status:?}");

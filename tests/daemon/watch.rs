@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     bench::{
-        Daemon, Place, RawIssuer, Stand, Visitor,
+        Daemon, Place, RawIssuer, Stand, Visitor, allow_descriptors,
         client::request,
         home::{Home, any_key},
         issuer::granted,
@@ -377,12 +377,4 @@ async fn all_told(watches: Vec<Visitor>, token: &str) -> (Vec<Visitor>, Instant)
     assert!(heard.iter().all(|(told, ..)| told == token));
     let last = heard.iter().map(|(_, at, _)| *at).max().unwrap();
     (heard.into_iter().map(|(.., visitor)| visitor).collect(), last)
-}
-
-/// Lets this process have as many connections as the daemon.
-fn allow_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit })
-        .unwrap();
 }

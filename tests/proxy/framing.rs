@@ -44,19 +44,14 @@ async fn check(app: &App, issuer: &Recorder, line: &str, rest: &str, expected: E
 // faults 140, 285: requests that say twice where they end
 #[tokio::test]
 async fn two_lengths_are_never_two_requests() {
-    let rows: [(&str, Expected<'_>); 12] = [
-        (
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
-            Some((ONE, "")),
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nSMUGGLED",
-            Some((ONE, "")),
-        ),
+    let rows: [(&str, Expected<'_>); 13] = [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED", NOTHING),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nSMUGGLED", NOTHING),
         (
             "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\nLENGTH\r\nSMUGGLED\r\n0\r\n\r\n",
-            Some((ONE, "SMUGGLED")),
+            NOTHING,
         ),
+        ("Content-Length: 5\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", NOTHING),
         ("Content-Length: 0\r\nContent-Length: 5\r\n\r\nSMUGGLED", NOTHING),
         ("Content-Length: 5\r\nContent-Length: 0\r\n\r\nhelloSMUGGLED", NOTHING),
         ("Content-Length: 0, 5\r\n\r\nSMUGGLED", NOTHING),
@@ -77,6 +72,9 @@ async fn codings_that_hide_are_refused() {
     let codings = [
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
         "Transfer-Encoding: \"chunked\"",
@@ -96,22 +94,14 @@ async fn codings_that_hide_are_refused() {
 #[tokio::test]
 async fn bodies_are_framed_anew() {
     let close = "Connection: close\r\n\r\n";
-    let rows: [(&str, Expected<'_>); 8] = [
+    let rows: [(&str, Expected<'_>); 6] = [
         (
             "Content-Length: 5\r\nConnection: close\r\n\r\nhelloSMUGGLED",
             Some(("content-length: 5", "hello")),
         ),
         (
-            "Content-Length: 5\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
-            Some(("content-length: 5", "hello")),
-        ),
-        (
             "Connection: close\r\nTransfer-Encoding: CHUNKED\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\nSMUGGLED",
             Some((ONE, "hello")),
-        ),
-        (
-            "Connection: close\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
-            Some((ONE, "")),
         ),
         (
             "Connection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n1\r\nx\r\n0\r\nX-T: 1\r\nHost: evil\r\n\r\n",

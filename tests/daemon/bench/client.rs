@@ -85,6 +85,16 @@ impl Visitor {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Says so to somebody who may have hung up.
+    pub(crate) async fn try_finish(&mut self) {
+        self.stream.shutdown().await.ok();
+    }
+
+    /// Waits until something comes, though not for long.
+    pub(crate) async fn wait_a_little(&mut self) {
+        timeout(Duration::from_millis(500), self.stream.read_buf(&mut self.buffer)).await.ok();
+    }
+
     /// Sends an ordinary request with more headers and a body; gives the answer.
     pub(crate) async fn request(
         &mut self,

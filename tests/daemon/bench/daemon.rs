@@ -79,6 +79,12 @@ impl Daemon {
         Self { child, log }
     }
 
+    /// Starts without waiting; what is logged goes where nobody here looks.
+    pub(crate) fn spawn_with_log(mut command: Command, log: impl Into<Stdio>) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self { child: command.spawn().unwrap(), log: Arc::default() }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

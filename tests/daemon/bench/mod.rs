@@ -73,6 +73,19 @@ pub(crate) fn scale(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |asked| asked.parse().unwrap())
 }
 
+/// Says what was measured or skipped, for whoever reads along.
+pub(crate) fn tell(what: &str) {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "{what}").unwrap();
+}
+
+/// Lets this process have as many connections as the daemon.
+pub(crate) fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
 /// Waits until something is so; fails if it is not within [`PATIENCE`].
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     until_ok(async || is_so().await.then_some(()).ok_or(what)).await;

@@ -53,7 +53,7 @@ impl User<'_> {
     }
 
     /// Does something as this user, in a thread of its own: that is what these calls are about.
-    fn does<T: Send>(self, what: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn does<T: Send>(self, what: impl FnOnce() -> T + Send) -> T {
         let as_user = || {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();

@@ -1,0 +1,186 @@
+//! One connection from its first byte to its last.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::OnceLock,
+    task::Poll,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::task::TaskTracker;
+
+use super::{App, Server};
+use crate::local::{
+    busy::{Busy, LastingWork},
+    guard::Denial,
+    paced::Paced,
+    visit::Visit,
+    watch::Watch,
+};
+
+/// Largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 16 * 1024;
+/// Most headers of a request.
+const MOST_HEADERS: usize = 64;
+
+impl<A: App> Server<A> {
+    /// Serves a connection to its end; what becomes a watch goes on in a task of that size.
+    pub(super) async fn attend<S>(&self, stream: S, visit: Visit, tasks: &TaskTracker)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(Watched { stream, watch, work }) = self.converse(stream, &visit).await else {
+            return;
+        };
+        tasks.spawn(async move {
+            // As wholes: a place is held, and a connection counted, by what is named nowhere.
+            let (visit, _work) = (visit, work);
+            tokio::select! {
+                biased;
+                () = visit.rules.superseded.cancelled() => {}
+                () = watch.run(stream, &visit.stop) => {}
+            }
+        });
+    }
+
+    /// Answers for as long as the client asks; gives what is left when that has become a watch.
+    ///
+    /// HTTP's own machinery is there only while something is under way: whoever is silent costs a
+    /// socket and little else (fault 189).
+    async fn converse<S>(&self, stream: S, visit: &Visit) -> Option<Watched<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let (busy, watch) = (Busy::default(), OnceLock::new());
+        let limits = visit.rules.limits.clone();
+        let mut stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
+        let mut is_first = true;
+        loop {
+            let woken = tokio::select! {
+                biased;
+                () = visit.rules.superseded.cancelled() => return None,
+                woken = stream.wake() => woken,
+                // Who has asked before has no request under way; who is new may have.
+                () = visit.stop.cancelled(), if !is_first => Ok(false),
+            };
+            if !matches!(woken, Ok(true)) {
+                stream.shutdown().await.ok();
+                return None;
+            }
+            is_first = false;
+            let (end, rest) = Box::pin(self.exchange(stream, visit, &busy, &watch)).await?;
+            match end {
+                End::Rests => stream = rest,
+                End::Malformed => {
+                    self.note(Denial::Malformed.label(), &visit.peer);
+                    return None;
+                }
+                End::Left | End::Handed => {
+                    let work = busy.work().lasting();
+                    return watch.into_inner().map(|watch| Watched { stream: rest, watch, work });
+                }
+            }
+        }
+    }
+
+    /// Answers until nothing is under way, or a watch is all that is left.
+    async fn exchange<S>(
+        &self,
+        stream: Paced<S>,
+        visit: &Visit,
+        busy: &Busy,
+        watch: &OnceLock<Box<Watch>>,
+    ) -> Option<(End, Paced<S>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let service = service_fn(|request| {
+            let work = busy.work();
+            async move {
+                let mut response = self.handle(request, visit, busy).await;
+                // No request follows on this connection, so there is one at most.
+                if let Some(begun) = response.body_mut().take_watch() {
+                    watch.set(begun).ok();
+                }
+                Ok::<_, Infallible>(response.map(|body| body.during(work)))
+            }
+        });
+        let mut connection = self.http().serve_connection(TokioIo::new(stream), service);
+        // When all that was written is out: answers, or the head of a watch.
+        let ready = || match busy.is_stuck() {
+            true => None,
+            false if watch.get().is_some() => Some(End::Handed),
+            false => busy.rests().then_some(End::Rests),
+        };
+        // What has come is read before a stop is heard, which would count it as nothing (fault 213).
+        let begun = poll_fn(|cx| {
+            let going = pin!(until(&mut connection, ready));
+            Poll::Ready(going.poll(cx))
+        });
+        let end = match begun.await {
+            Poll::Ready(end) => Some(end),
+            Poll::Pending => tokio::select! {
+                // A stop first: the answer that it lets go of says that it is the last (fault 205).
+                biased;
+                () = visit.rules.superseded.cancelled() => return None,
+                () = visit.stop.cancelled() => None,
+                end = until(&mut connection, ready) => Some(end),
+            },
+        };
+        let end = match end {
+            Some(end) => end,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                until(&mut connection, ready).await
+            }
+        };
+        (end != End::Left).then(|| (end, connection.into_parts().io.into_inner()))
+    }
+
+    fn http(&self) -> http1::Builder {
+        let mut http = http1::Builder::new();
+        http.keep_alive(self.app.keeps_alive())
+            .half_close(self.app.answers_half_closed())
+            .max_buf_size(LARGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .header_read_timeout(None);
+        http
+    }
+}
+
+/// A connection on which nothing but a watch goes on.
+struct Watched<S> {
+    stream: Paced<S>,
+    watch: Box<Watch>,
+    work: LastingWork,
+}
+
+/// Says why HTTP's part in a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is closed: how a client leaves is its own affair.
+    Left,
+    /// The client has sent what is no HTTP, and has been told so.
+    Malformed,
+    /// Nothing is under way.
+    Rests,
+    /// The rest is written without it.
+    Handed,
+}
+
+/// Goes on with a connection until it is closed, or rests when it can be handed on.
+async fn until<C>(connection: &mut C, ready: impl Fn() -> Option<End>) -> End
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(Err(error)) if error.is_parse() => Poll::Ready(End::Malformed),
+        Poll::Ready(_how) => Poll::Ready(End::Left),
+        Poll::Pending => ready().map_or(Poll::Pending, Poll::Ready),
+    })
+    .await
+}
