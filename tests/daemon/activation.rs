@@ -78,7 +78,7 @@ async fn no_request_is_lost_over_restarts() {
         assert!(daemon.stop().await.0.success());
         let mut next = Daemon::start(handed(&stand, &[&unix], 1, "apps")).await;
         let (asked, served) = asking.join_next().await.unwrap().unwrap();
-        assert!(asked > 2 && asked == served, "{served} of {asked}");
+        assert!(asked > 0 && asked == served, "{served} of {asked}");
         assert!(next.stop().await.0.success());
     }
 }
