@@ -4,7 +4,9 @@ pub mod api_key;
 pub mod feed;
 pub mod file;
 mod grammar;
+pub mod journal;
 pub mod refused;
+pub mod rotation;
 
 pub use api_key::ApiKey;
 pub use feed::{KeyFeed, KeyNews, KeyPlace};
