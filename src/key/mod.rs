@@ -7,6 +7,7 @@ mod grammar;
 pub mod journal;
 pub mod refused;
 pub mod rotation;
+pub mod shelf;
 
 pub use api_key::ApiKey;
 pub use feed::{KeyFeed, KeyNews, KeyPlace};

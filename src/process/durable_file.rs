@@ -338,7 +338,11 @@ impl DurableError {
 }
 
 /// Puts the directory itself on the disk: the names in it, and what each names.
-fn settle(directory: &TrustedDir) -> Result<(), DurableError> {
+///
+/// # Errors
+///
+/// When the disk does not take it.
+pub fn settle(directory: &TrustedDir) -> Result<(), DurableError> {
     let settled = listable(directory).and_then(|open| retry(|| fs::fsync(&open)));
     settled.map_err(|errno| Act::SettleDirectory.failed(errno))
 }
