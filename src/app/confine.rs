@@ -1,6 +1,6 @@
 //! What a configuration needs of the machine: the sandbox is cut to it.
 
-use std::{path::Path, sync::Arc};
+use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use super::AppError;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     outlet::command::{Command, runner::Started},
     process::{
         notify,
+        path_error::our_uid,
         sandbox::{self, Held, Reach},
         tcp_owner::TcpOwners,
         trusted_dir::TrustedDir,
@@ -199,6 +200,17 @@ fn reach_credential(reach: &mut Reach, credential: &Credential) {
             read_file(reach, file);
             file.parent().into_iter().for_each(|directory| reach.read_below(directory));
         }
+    }
+    credential.rotated_file().into_iter().for_each(|file| reach_rotated(reach, file));
+}
+
+/// Reaches the directory in which a key is replaced, and the power to leave it to whom it belongs.
+fn reach_rotated(reach: &mut Reach, file: &Path) {
+    let real = file.canonicalize();
+    write_beside(reach, real.as_deref().unwrap_or(file));
+    let ours = (our_uid(), rustix::process::getegid().as_raw());
+    if real.and_then(|file| file.metadata()).is_ok_and(|it| (it.uid(), it.gid()) != ours) {
+        reach.powers.keep_giving_away();
     }
 }
 

@@ -12,9 +12,13 @@ use crate::{
         Config,
         model::{Credential, Okta},
     },
-    key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading},
+    key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading, superseded::Superseded},
     local::credentials::Member,
     okta::{client::IssuerClient, forwarder::Forwarder},
+    rotator::{
+        handle::RotatorHandle,
+        task::{self, Neighbours, Seat},
+    },
     token::{
         broker::{BrokerSeat, system_chance},
         handle::{Handle, Refreshed},
@@ -27,10 +31,13 @@ use crate::{
 pub(super) struct Fleet {
     commons: Commons,
     running: BTreeMap<String, Running>,
+    /// Ended when no answer to a rotation can be lost any more.
+    rotating: Vec<CancellationToken>,
 }
 
 struct Running {
     okta: Okta,
+    mints: Arc<IssuerClient>,
     calls: Arc<Forwarder>,
     credential: Credential,
     seat: Arc<BrokerSeat>,
@@ -38,6 +45,14 @@ struct Running {
     /// The times of the refresh, for brokers that are yet to start.
     refresh: Arc<ArcSwap<RefreshSettings>>,
     nudge: Arc<Notify>,
+    stop: CancellationToken,
+    superseded: Arc<Superseded>,
+    rotation: Option<Rotating>,
+}
+
+/// The task that looks after a key.
+struct Rotating {
+    handle: RotatorHandle,
     stop: CancellationToken,
 }
 
@@ -51,8 +66,8 @@ struct Clients {
 }
 
 impl Fleet {
-    pub(super) const fn new(commons: Commons) -> Self {
-        Self { commons, running: BTreeMap::new() }
+    pub(super) fn new(commons: Commons) -> Self {
+        Self { commons, running: BTreeMap::new(), rotating: Vec::new() }
     }
 
     /// Makes the clients of all credentials that are new or speak to their issuer otherwise.
@@ -74,6 +89,7 @@ impl Fleet {
             let same = Credential {
                 refresh: running.credential.refresh,
                 required: running.credential.required,
+                rotation: running.credential.rotation.clone(),
                 ..credential.clone()
             };
             running.okta == *okta && running.credential == same
@@ -87,8 +103,9 @@ impl Fleet {
         for (name, credential) in &config.credentials {
             let running = match (before.remove(name), clients.remove(name)) {
                 (before, Some(clients)) => {
-                    let running = self.seated(name, credential, before, config, clients.calls);
-                    self.start(&running, clients.mints);
+                    let mut running = self.seated(name, credential, before, config, clients);
+                    self.start(&running);
+                    self.start_rotation(name, &mut running);
                     running
                 }
                 (Some(kept), None) => self.tuned(kept, credential),
@@ -98,19 +115,31 @@ impl Fleet {
             self.running.insert(name.clone(), running);
         }
         for (name, gone) in before {
-            gone.stop.cancel();
+            gone.end();
             self.commons.metrics.forget_credential(&name);
         }
         self.commons.credentials.replace(self.members());
+        self.commons.rotators.store(Arc::new(self.rotators()));
     }
 
-    fn tuned(&self, mut kept: Running, credential: &Credential) -> Running {
+    fn tuned(&mut self, mut kept: Running, credential: &Credential) -> Running {
         if kept.credential.refresh != credential.refresh {
             let (handle, refresh) = (kept.handle.clone(), credential.refresh);
             kept.refresh.store(Arc::new(refresh));
             self.commons.tasks.spawn(async move { handle.configure(refresh).await });
         }
+        let is_rotated_as_before = kept.credential.rotation == credential.rotation;
         kept.credential = credential.clone();
+        match (&kept.rotation, &kept.credential.rotation) {
+            (Some(rotation), Some(settings)) if is_rotated_as_before => {
+                rotation.handle.reloaded(task::plan(kept.handle.name(), settings));
+            }
+            _ => {
+                kept.end_rotation();
+                let name = kept.handle.name().to_owned();
+                self.start_rotation(&name, &mut kept);
+            }
+        }
         kept
     }
 
@@ -121,10 +150,10 @@ impl Fleet {
         credential: &Credential,
         before: Option<Running>,
         config: &Config,
-        calls: Arc<Forwarder>,
+        clients: Clients,
     ) -> Running {
         let inherited = before.and_then(|before| {
-            before.stop.cancel();
+            before.end();
             let same = before.credential.team_name == credential.team_name
                 && before.credential.base_url == credential.base_url;
             same.then_some((before.seat, before.handle))
@@ -136,27 +165,69 @@ impl Fleet {
         });
         Running {
             okta: config.okta.clone(),
-            calls,
+            mints: Arc::new(clients.mints),
+            calls: clients.calls,
             credential: credential.clone(),
             seat,
             handle,
             refresh: Arc::new(ArcSwap::from_pointee(credential.refresh)),
             nudge: Arc::default(),
             stop: CancellationToken::new(),
+            superseded: Arc::default(),
+            rotation: None,
         }
     }
 
-    fn start(&self, running: &Running, client: IssuerClient) {
+    fn start(&self, running: &Running) {
         let (seat, nudge) = (Arc::clone(&running.seat), Arc::clone(&running.nudge));
-        let (credential, client) = (running.credential.clone(), Arc::new(client));
+        let (credential, client) = (running.credential.clone(), Arc::clone(&running.mints));
+        let superseded = Arc::clone(&running.superseded);
         let refresh = Arc::clone(&running.refresh);
         let name = format!("broker {}", running.handle.name());
         supervise(&self.commons, name, running.stop.clone(), move || {
             let seat = Arc::clone(&seat);
-            let keys = FollowedKey::new(&credential, &nudge, seat.name());
+            let keys = FollowedKey::new(&credential, &nudge, &superseded, seat.name());
             let (settings, client) = (**refresh.load(), Arc::clone(&client));
             async move { seat.run(settings, client, keys, system_chance()).await }
         });
+    }
+
+    /// Starts to look after the key, if it is to be rotated.
+    fn start_rotation(&mut self, name: &str, running: &mut Running) {
+        let with = running.credential.rotation.as_ref().and_then(|it| it.with.clone());
+        let with = with.unwrap_or_else(|| name.to_owned());
+        let credentials = Arc::clone(&self.commons.credentials);
+        let neighbours = Neighbours {
+            issuer: Arc::clone(&running.mints),
+            clock: Arc::clone(&self.commons.clock),
+            own: running.handle.clone(),
+            asking: Arc::new(move || credentials.find(&with).map(|member| member.handle)),
+            nudge: Arc::clone(&running.nudge),
+            superseded: Arc::clone(&running.superseded),
+        };
+        let Some((seat, handle)) = Seat::new(name, &running.credential, neighbours) else { return };
+        // A stop waits for the answer of Okta; only a task that has ended by itself is cancelled.
+        let (seat, stop) = (Arc::new(seat), self.commons.closing.child_token());
+        let done = CancellationToken::new();
+        self.rotating.retain(|done| !done.is_cancelled());
+        self.rotating.push(done.clone());
+        running.rotation = Some(Rotating { handle, stop: stop.clone() });
+        supervise(&self.commons, format!("rotation {name}"), done.clone(), move || {
+            Arc::clone(&seat).run(stop.clone(), done.clone())
+        });
+    }
+
+    fn rotators(&self) -> BTreeMap<String, RotatorHandle> {
+        let rotations = self.running.iter();
+        let handle = |running: &Running| running.rotation.as_ref().map(|it| it.handle.clone());
+        rotations.filter_map(|(name, running)| Some((name.clone(), handle(running)?))).collect()
+    }
+
+    /// Waits until no answer to a rotation can be lost any more; stopped they have to be before.
+    pub(super) async fn rotated(&self) {
+        for done in &self.rotating {
+            done.cancelled().await;
+        }
     }
 
     fn members(&self) -> BTreeMap<String, Member> {
@@ -200,16 +271,34 @@ impl Fleet {
     }
 }
 
+impl Running {
+    /// Lets the broker go; a rotation that is under way comes to a safe place first.
+    fn end(&self) {
+        self.stop.cancel();
+        self.end_rotation();
+    }
+
+    fn end_rotation(&self) {
+        self.rotation.iter().for_each(|rotation| rotation.stop.cancel());
+    }
+}
+
 /// The key feed of a credential, as its broker wants it.
 struct FollowedKey {
     feed: KeyFeed,
     nudge: Arc<Notify>,
     credential: String,
     latest: Option<Arc<ApiKey>>,
+    superseded: Arc<Superseded>,
 }
 
 impl FollowedKey {
-    fn new(credential: &Credential, nudge: &Arc<Notify>, name: &str) -> Self {
+    fn new(
+        credential: &Credential,
+        nudge: &Arc<Notify>,
+        superseded: &Arc<Superseded>,
+        name: &str,
+    ) -> Self {
         let place = KeyPlace {
             source: credential.key.clone(),
             allow_group_readable: credential.allow_group_readable_key,
@@ -219,7 +308,14 @@ impl FollowedKey {
             nudge: Arc::clone(nudge),
             credential: name.to_owned(),
             latest: None,
+            superseded: Arc::clone(superseded),
         }
+    }
+
+    /// Tells an old file that has come back while a newer key is in use (fault 94).
+    fn is_stale(&self, key: &ApiKey) -> bool {
+        self.superseded.contains(key.id())
+            && self.latest.as_ref().is_some_and(|latest| !self.superseded.contains(latest.id()))
     }
 }
 
@@ -230,6 +326,9 @@ impl Keys for FollowedKey {
                 KeyNews::Changed(KeyReading { key, warnings }) => {
                     for warning in warnings {
                         tracing::warn!(credential = self.credential, %warning, "look at the key file");
+                    }
+                    if self.is_stale(&key) {
+                        return Err(stale(&key));
                     }
                     let key = Arc::new(key);
                     self.latest = Some(Arc::clone(&key));
@@ -250,4 +349,14 @@ impl Keys for FollowedKey {
     fn look_again(&mut self) {
         self.nudge.notify_one();
     }
+}
+
+fn stale(key: &ApiKey) -> KeyTrouble {
+    let id = key.id();
+    let sentence = format!(
+        "the key file holds key {id}, which was rotated away: something has put an old file back. \
+         The newer key stays in use, and is lost when the daemon ends: find out what it was, and \
+         run 'bearerd keys rotate'"
+    );
+    KeyTrouble { label: "superseded", sentence }
 }

@@ -34,6 +34,7 @@ use crate::{
         shares::Shares,
         tcp_owner::TcpOwners,
     },
+    rotator::handle::Rotators,
     telemetry::{logs::Logs, metrics::Metrics},
 };
 
@@ -82,6 +83,7 @@ pub(crate) struct Commons {
     metrics: Metrics,
     credentials: Arc<Credentials>,
     sinks: Arc<Roster>,
+    rotators: Arc<Rotators>,
     owners: Arc<TcpOwners>,
     shares: Shares,
     /// Connections; a stop waits for them.
@@ -146,6 +148,7 @@ impl Commons {
             credentials: Arc::default(),
             sinks: Arc::default(),
             owners,
+            rotators: Arc::default(),
             shares: Shares::of_process(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),

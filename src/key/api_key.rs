@@ -82,9 +82,9 @@ impl ApiKey {
         self.team_name.as_deref()
     }
 
-    /// Writes it down as [`ApiKey::from_json`] reads it.
+    /// Writes it down as [`ApiKey::from_json`] reads it, as a key of this team.
     #[must_use]
-    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+    pub fn to_json(&self, team_name: Option<&str>) -> Zeroizing<Vec<u8>> {
         #[derive(Serialize)]
         struct Written<'a> {
             key_id: &'a str,
@@ -92,22 +92,12 @@ impl ApiKey {
             #[serde(skip_serializing_if = "Option::is_none")]
             team_name: Option<&'a str>,
         }
-        let written = Written {
-            key_id: self.id(),
-            key_secret: self.expose_secret(),
-            team_name: self.team_name(),
-        };
+        let written = Written { key_id: self.id(), key_secret: self.expose_secret(), team_name };
         // It never grows, so that no copy is left behind (fault 236).
         let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_WRITTEN));
         serde_json::to_writer(&mut *text, &written).expect("it can be written to memory");
         text.push(b'\n');
         text
-    }
-
-    /// Gives the same key, said to be for a team.
-    #[must_use]
-    pub fn for_team(self, team_name: Option<&str>) -> Self {
-        Self { team_name: team_name.map(str::to_owned), ..self }
     }
 
     /// Hashes all of the key, to tell it from another within this process.
@@ -281,7 +271,7 @@ mod tests {
         let (secret, team) = ("\u{10348}\"\\é".repeat(128), "\u{10348}".repeat(255));
         for (secret, team) in [("s3+/=", None), ("s", Some("acme")), (&secret, Some(&*team))] {
             let key = ApiKey::new(ID, secret, team).ok().unwrap();
-            let text = key.to_json();
+            let text = key.to_json(key.team_name());
             assert_eq!(text.capacity(), LONGEST_WRITTEN);
             assert!(text.len() <= 8 * 1024, "fits the room that a rotation reserves");
             let read = ApiKey::from_json(&text).ok().unwrap();

@@ -49,6 +49,18 @@ pub enum Cause {
     Operator,
 }
 
+impl Cause {
+    /// Tells the word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Repair => "repair",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// Says what to do now; nothing of it is done here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -195,6 +207,12 @@ impl Rotation {
     #[must_use]
     pub const fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref()
+    }
+
+    /// Tells the id of the key that the file holds, as far as is known.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        self.journal.as_ref().map_or(&self.file, |journal| &journal.key_id)
     }
 
     /// Tells what started the rotation that is under way, or the last one.

@@ -144,7 +144,18 @@ impl Shelf {
         }
         self.check_file()?;
         self.draft = None;
-        self.reserve()
+        self.draft = Some(self.reserved()?);
+        Ok(())
+    }
+
+    /// Finds out, and leaves no trace, whether the file could be replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shelf::prove`].
+    pub fn probe(&self) -> Result<(), ShelfError> {
+        self.check_file()?;
+        self.reserved().map(drop)
     }
 
     /// Finds what no write could tell: a rename onto such a file fails.
@@ -164,7 +175,7 @@ impl Shelf {
         Ok(())
     }
 
-    fn reserve(&mut self) -> Result<(), ShelfError> {
+    fn reserved(&self) -> Result<Draft, ShelfError> {
         let stat = fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat.map_err(|errno| PathError::new(&self.path(), errno))?;
         let differs = |theirs: u32, ours: u32| Some(theirs).filter(|theirs| *theirs != ours);
@@ -173,9 +184,7 @@ impl Shelf {
             owner: differs(stat.st_uid, our_uid()),
             group: differs(stat.st_gid, rustix::process::getegid().as_raw()),
         };
-        let draft = Draft::reserve(&self.directory, &self.name, look, ROOM);
-        self.draft = Some(draft.map_err(self.failed())?);
-        Ok(())
+        Draft::reserve(&self.directory, &self.name, look, ROOM).map_err(self.failed())
     }
 
     /// Writes the journal.
@@ -195,14 +204,12 @@ impl Shelf {
     /// # Errors
     ///
     /// Then the next call takes another draft (fault 105).
-    pub fn save(&mut self, key: &ApiKey) -> Result<(), ShelfError> {
-        if self.draft.is_none() {
-            self.reserve()?;
-        }
-        let Some(mut draft) = self.draft.take() else { return Ok(()) };
+    pub fn save(&mut self, key: &ApiKey, team_name: Option<&str>) -> Result<(), ShelfError> {
+        let reserved = self.draft.take();
+        let mut draft = reserved.map_or_else(|| self.reserved(), Ok)?;
         // From here on it stays, also if this process ends in the middle of it.
         draft.keep();
-        match draft.write(&key.to_json()) {
+        match draft.write(&key.to_json(team_name)) {
             Ok(()) => {
                 self.draft = Some(draft);
                 Ok(())
@@ -221,7 +228,7 @@ impl Shelf {
     /// When another key stands there by now, or it cannot be replaced; then the draft stays.
     pub fn replace(&mut self, over: &str, new: &ApiKey) -> Result<Replaced, ShelfError> {
         let there = self.key()?;
-        if there.fingerprint() == new.fingerprint() {
+        if there.id() == new.id() {
             // It is in place, and only the directory was not on the disk yet.
             durable_file::settle(&self.directory).map_err(self.failed())?;
             return Ok(Replaced::Done);
@@ -230,7 +237,7 @@ impl Shelf {
             return Ok(Replaced::Overtaken);
         }
         if self.draft.is_none() {
-            self.save(new)?;
+            self.save(new, there.team_name())?;
         }
         let Some(draft) = self.draft.take() else { return Ok(Replaced::Overtaken) };
         let name = draft.name().to_owned();

@@ -15,7 +15,7 @@ fn key(number: u8) -> ApiKey {
 }
 
 fn put(path: &Path, key: &ApiKey, mode: u32) {
-    write(path, &*key.to_json()).unwrap();
+    write(path, &*key.to_json(Some("acme"))).unwrap();
     set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
@@ -50,7 +50,7 @@ fn a_key_is_replaced_by_one_that_lay_beside_it() {
     let mut shelf = open(&path);
     shelf.prove().unwrap();
     shelf.record(&Journal::new(key(1).id(), Wall::from_seconds(1))).unwrap();
-    shelf.save(&key(2)).unwrap();
+    shelf.save(&key(2), Some("acme")).unwrap();
     assert!(shelf.key().unwrap().fingerprint() == key(1).fingerprint());
     assert_eq!(shelf.replace(key(1).id(), &key(2)), Ok(Replaced::Done));
     assert!(shelf.key().unwrap().fingerprint() == key(2).fingerprint());
@@ -80,7 +80,7 @@ fn what_a_crash_has_left_is_found() {
     assert_eq!((found.journal, found.beside), (Err(JournalFlaw::Missing), None));
     assert!(beside.is_none());
     shelf.prove().unwrap();
-    shelf.save(&key(2)).unwrap();
+    shelf.save(&key(2), Some("acme")).unwrap();
     drop(shelf);
     let mut shelf = open(&path);
     let (found, beside) = shelf.look().unwrap();
@@ -93,7 +93,7 @@ fn what_a_crash_has_left_is_found() {
 #[test]
 fn drafts_without_a_whole_other_key_are_removed() {
     let (home, path) = home();
-    let whole = key(2).to_json();
+    let whole = key(2).to_json(Some("acme"));
     let torn = |from: usize, to: usize| {
         let mut bytes = vec![b'\n'; 512];
         bytes[..whole.len()].copy_from_slice(&whole);
@@ -135,7 +135,7 @@ fn a_link_stays_and_what_it_leads_to_is_replaced() {
     symlink("../key.json", &link).unwrap();
     let mut shelf = open(&link);
     shelf.prove().unwrap();
-    shelf.save(&key(2)).unwrap();
+    shelf.save(&key(2), Some("acme")).unwrap();
     assert_eq!(shelf.replace(key(1).id(), &key(2)), Ok(Replaced::Done));
     assert!(link.symlink_metadata().unwrap().is_symlink());
     assert_eq!(names(&home.path().join("links")), ["key"]);
@@ -151,7 +151,7 @@ fn a_key_that_somebody_else_has_put_there_stays() {
     let (_home, path) = home();
     let mut shelf = open(&path);
     shelf.prove().unwrap();
-    shelf.save(&key(2)).unwrap();
+    shelf.save(&key(2), Some("acme")).unwrap();
     put(&path, &key(3), 0o600);
     assert_eq!(shelf.replace(key(1).id(), &key(2)), Ok(Replaced::Overtaken));
     assert!(shelf.key().unwrap().id() == key(3).id());
@@ -168,7 +168,7 @@ fn owner_and_group_stay_as_they_were() {
     chown(&path, None, Some(65_534)).unwrap();
     let mut shelf = open(&path);
     shelf.prove().unwrap();
-    shelf.save(&key(2)).unwrap();
+    shelf.save(&key(2), Some("acme")).unwrap();
     shelf.replace(key(1).id(), &key(2)).unwrap();
     let stat = path.metadata().unwrap();
     assert_eq!((stat.uid(), stat.gid()), (0, 65_534));

@@ -14,6 +14,7 @@ use std::{
         fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
+    path::PathBuf,
 };
 
 use rustix::{
@@ -183,6 +184,12 @@ impl Draft {
     #[must_use]
     pub fn name(&self) -> &OsStr {
         &self.name
+    }
+
+    /// Tells where it lies, for messages.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join(&self.name)
     }
 
     /// Writes all that it is to hold, reads it again, and puts it on the disk.

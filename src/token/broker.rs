@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     backoff::{Failure, Mend},
-    handle::{Command, Handle, Heard, Shared},
+    handle::{Command, Handle, Heard, KeyEnd, Shared},
     keys::{KeyTrouble, Keys},
     policy::{Event, Key, Mint, Policy, Publish, Release, Step, Trigger, Verdict},
     published::Published,
@@ -72,6 +72,7 @@ impl BrokerSeat {
             keys,
             engine: None,
             refused: Refused::default(),
+            key_end: None,
         };
         broker.run(line).await;
     }
@@ -85,6 +86,7 @@ struct Broker<I, K> {
     /// There is none until a key could be read.
     engine: Option<Engine>,
     refused: Refused,
+    key_end: Option<KeyEnd>,
 }
 
 /// The policy and what it has set going.
@@ -136,6 +138,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             }
             Command::Lapsed(serial) => self.step(Event::Lapsed(serial), None),
             Command::Configure(settings) => self.configure(settings),
+            Command::KeyEnds(end) => self.key_ends(end),
         }
     }
 
@@ -146,6 +149,34 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             engine.policy.reconfigure(settings, chance);
         }
         self.step(Event::Wake, None);
+    }
+
+    /// Takes note of a key's end, and lets no token outlive it.
+    fn key_ends(&mut self, end: KeyEnd) {
+        let wall = self.desk.shared.clock.wall();
+        let left = end.ends.map(|ends| ends.since(wall));
+        if let (Some(engine), Some(left)) = (&mut self.engine, left)
+            && engine.current.id().eq_ignore_ascii_case(&end.key_id)
+            && let Some(lease) =
+                engine.policy.cut_life(self.desk.now() + left, (self.desk.chance)())
+            && let Some(published) = self.desk.shared.last()
+        {
+            let shorter = published.shortened(lease);
+            let (issued, ends) = (wall - self.desk.now().since(lease.issued), shorter.wall_end());
+            self.desk.shared.metrics.set_token(issued, ends);
+            self.desk.shared.shorten(shorter);
+        }
+        self.key_end = Some(end);
+        self.step(Event::Wake, None);
+    }
+
+    /// Tells how long the key of a mint still lives; a token that has just come shows that it does.
+    fn life_of_key(&self, mint: Mint) -> Option<Duration> {
+        let engine = self.engine.as_ref()?;
+        let end = self.key_end.as_ref()?;
+        let is_its = engine.key(mint.key).id().eq_ignore_ascii_case(&end.key_id);
+        let left = end.ends?.since(self.desk.shared.clock.wall());
+        Some(left).filter(|left| is_its && !left.is_zero())
     }
 
     fn key_news(&mut self, news: Result<Arc<ApiKey>, KeyTrouble>) {
@@ -233,7 +264,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             observed.allowance.into_iter().for_each(|told| self.desk.shared.note_allowance(told));
         }
         let failed = match outcome.result {
-            Ok(grant) => self.minted(mint, grant),
+            Ok(grant) => self.minted(mint, grant, outcome.took),
             Err(error) => self.failed(mint, error),
         };
         let failed = failed.map(Reason::label);
@@ -241,9 +272,11 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         self.desk.show(self.engine.as_ref());
     }
 
-    fn minted(&mut self, mint: Mint, grant: Grant) -> Option<Reason> {
+    fn minted(&mut self, mint: Mint, grant: Grant, took: Duration) -> Option<Reason> {
+        let life = self.life_of_key(mint).map(|left| left.saturating_add(took));
         let engine = self.engine.as_mut()?;
-        let event = Event::Minted { attempt: mint.attempt, lifetime: grant.lifetime };
+        let lifetime = grant.lifetime.min(life.unwrap_or(Duration::MAX));
+        let event = Event::Minted { attempt: mint.attempt, lifetime };
         let mut step = engine.policy.step(self.desk.now(), event, (self.desk.chance)());
         let failed = match step.publish.take() {
             Some(publish) => {
@@ -340,12 +373,14 @@ impl Engine {
     }
 
     fn mint(&mut self, mint: Mint, issuer: &Arc<impl Issuer>) {
-        let key = match (mint.key, &self.candidate) {
-            (Key::Candidate, Some(candidate)) => Arc::clone(candidate),
-            _ => Arc::clone(&self.current),
-        };
+        let key = Arc::clone(self.key(mint.key));
         let issuer = Arc::clone(issuer);
         self.flight = Some((mint, Box::pin(async move { issuer.mint(&key).await })));
+    }
+
+    fn key(&self, key: Key) -> &Arc<ApiKey> {
+        let candidate = self.candidate.as_ref().filter(|_| key == Key::Candidate);
+        candidate.unwrap_or(&self.current)
     }
 
     fn adopt(&mut self, key: Key, desk: &mut Desk) {

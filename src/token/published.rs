@@ -29,6 +29,7 @@ pub struct Published {
     token_id: String,
     etag: HeaderValue,
     expires_at: Wall,
+    team_name: String,
     auth_headers: HeaderMap,
     text_headers: HeaderMap,
     json_headers: HeaderMap,
@@ -66,8 +67,23 @@ impl Published {
             oauth2: Countdown::oauth2(token),
             token_id,
             token: grant.token,
+            team_name: grant.team_name,
             lapse_told: AtomicBool::new(false),
         }
+    }
+
+    /// Gives the same token with this life, which is shorter.
+    #[must_use]
+    pub fn shortened(&self, lease: Lease) -> Self {
+        let cut = self.lease.expires.since(lease.expires);
+        let grant = Grant {
+            token: Secret::copy_of(self.token.expose()),
+            lifetime: lease.lifetime(),
+            expires_at: self.expires_at - cut,
+            team_name: self.team_name.clone(),
+        };
+        let published = self.wall_end - self.lease.remaining(self.lease.published);
+        Self::new(grant, lease, published)
     }
 
     /// Tells the place in the order of publications.

@@ -31,6 +31,7 @@ mod peers;
 mod proxies;
 mod reload;
 mod reports;
+mod rotation;
 mod sandbox;
 mod secrets;
 mod sinks;

@@ -18,6 +18,7 @@ mod credential;
 mod listener;
 mod overlap;
 mod reach;
+mod rotation;
 mod sink;
 
 /// Names that requests carry when they come from this machine.
@@ -40,6 +41,7 @@ pub(super) fn config(root: &Section<'_>, around: &Surroundings) -> Option<Config
     let config =
         Config { okta, credentials, listeners, telemetry, control, sinks, state_dir, process, log };
     overlap::check(root, &config, around);
+    rotation::check(root, &config);
     Some(config)
 }
 

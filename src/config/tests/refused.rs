@@ -150,8 +150,8 @@ fn later_features_are_refused_by_name_once() {
     let rows = [
         (
             "credentials.default.rotation",
-            "every = \"30d\"\nuser = \"u\"",
-            "`credentials.default.rotation` is not part of this version yet",
+            "on_rotated = [\"store\"]\nuser = \"u\"",
+            "`credentials.default.rotation.on_rotated` is not part of this version yet",
         ),
         ("state", "cache_token = true", "`state.cache_token` is not part"),
     ];
