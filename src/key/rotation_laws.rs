@@ -194,7 +194,7 @@ impl World {
         let recorded = written.as_ref().is_some_and(|journal| journal.asked.is_some());
         assert!(recorded, "law 5: asked without a record");
         assert!(self.mints > 0 || written.is_some(), "law 6");
-        let by = usize::from_str_radix(&self.file[24..], 10).unwrap();
+        let by = self.file[24..].parse().unwrap();
         let is_done = matches!(fate, Fate::Well | Fate::Lost { done: true });
         self.asks.push(Asked { at: self.now, by, is_done });
         match fate {

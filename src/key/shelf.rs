@@ -70,6 +70,7 @@ impl Shelf {
     pub fn look(&mut self) -> Result<(Found, Option<ApiKey>), ShelfError> {
         let file = self.key()?.id().to_owned();
         let journal = self.read_journal()?;
+        self.remove_drafts(&self.beside("rotation"))?;
         let beside = self.take_up_drafts(&file)?;
         let found = Found { journal, file, beside: beside.as_ref().map(|key| key.id().to_owned()) };
         Ok((found, beside))
@@ -255,7 +256,11 @@ impl Shelf {
     /// When they cannot be removed.
     pub fn tidy(&mut self) -> Result<(), ShelfError> {
         self.draft = None;
-        for name in durable_file::drafts(&self.directory, &self.name).map_err(self.failed())? {
+        self.remove_drafts(&self.name)
+    }
+
+    fn remove_drafts(&self, of: &OsStr) -> Result<(), ShelfError> {
+        for name in durable_file::drafts(&self.directory, of).map_err(self.failed())? {
             durable_file::remove(&self.directory, &name).map_err(self.failed())?;
         }
         Ok(())

@@ -107,6 +107,7 @@ fn drafts_without_a_whole_other_key_are_removed() {
         let beside = open(&path).look().unwrap().1;
         assert!(beside.is_none() && !draft.exists(), "without {from}..{to}");
     }
+    write(home.path().join("..key.json.rotation.draft-0123456789abcdef"), "{").unwrap();
     put(&home.path().join(".key.json.draft-0123456789abcdef"), &key(1), 0o600);
     put(&home.path().join(".key.json.draft-0123456789abcdee"), &key(2), 0o600);
     let mut shelf = open(&path);

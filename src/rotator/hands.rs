@@ -66,7 +66,7 @@ impl Taken {
         Self { outcome, trouble: None }
     }
 
-    fn not(outcome: Outcome, trouble: impl ToString) -> Self {
+    fn not(outcome: Outcome, trouble: &impl ToString) -> Self {
         Self { outcome, trouble: Some(trouble.to_string()) }
     }
 }
@@ -131,11 +131,11 @@ impl Hands {
     async fn prove(&mut self) -> Taken {
         match self.on_shelf(Shelf::prove).await {
             Some(Ok(())) => {}
-            Some(Err(error)) => return Taken::not(Outcome::Failed, error),
-            None => return Taken::not(Outcome::Failed, BROKEN),
+            Some(Err(error)) => return Taken::not(Outcome::Failed, &error),
+            None => return Taken::not(Outcome::Failed, &BROKEN),
         }
         let (Some(own), Some(_)) = (self.tokens.own(), self.tokens.asking()) else {
-            return Taken::not(Outcome::Failed, NO_TOKEN);
+            return Taken::not(Outcome::Failed, &NO_TOKEN);
         };
         let whose = self.issuer.whose(own.secret()).await;
         match whose.result {
@@ -148,9 +148,9 @@ impl Hands {
                     "the key is not of service user {user}, whose keys would be replaced: correct \
                      rotation.user"
                 );
-                Taken::not(Outcome::Refused, sentence)
+                Taken::not(Outcome::Refused, &sentence)
             }
-            Err(error) => Taken::not(Outcome::Failed, error),
+            Err(error) => Taken::not(Outcome::Failed, &error),
         }
     }
 
@@ -162,7 +162,7 @@ impl Hands {
 
     async fn ask(&mut self) -> Taken {
         let Some(token) = self.tokens.asking() else {
-            return Taken::not(Outcome::Failed, NO_TOKEN);
+            return Taken::not(Outcome::Failed, &NO_TOKEN);
         };
         let told = self.issuer.rotate_key(token.secret(), &self.user).await;
         told.allowance.into_iter().for_each(|told| self.tokens.note_allowance(told));
@@ -172,9 +172,9 @@ impl Hands {
                 self.new = Some(Arc::new(new.key));
                 Taken::well(Outcome::Issued(id))
             }
-            Err(error @ KeyError::Role) => Taken::not(Outcome::Refused, error),
-            Err(error) if error.may_be_done() => Taken::not(Outcome::Lost, error),
-            Err(error) => Taken::not(Outcome::Failed, error),
+            Err(error @ KeyError::Role) => Taken::not(Outcome::Refused, &error),
+            Err(error) if error.may_be_done() => Taken::not(Outcome::Lost, &error),
+            Err(error) => Taken::not(Outcome::Failed, &error),
         }
     }
 
@@ -208,8 +208,8 @@ impl Hands {
     async fn try_file(&mut self) -> Taken {
         let key = match self.on_shelf(|shelf| shelf.key()).await {
             Some(Ok(key)) => key,
-            Some(Err(error)) => return Taken::not(Outcome::Failed, error),
-            None => return Taken::not(Outcome::Failed, BROKEN),
+            Some(Err(error)) => return Taken::not(Outcome::Failed, &error),
+            None => return Taken::not(Outcome::Failed, &BROKEN),
         };
         match self.issuer.mint(&key).await.result {
             Ok(_token) => Taken::well(Outcome::Minted(key.id().to_owned())),
@@ -240,20 +240,20 @@ impl Hands {
 
     async fn delete(&self, id: &str) -> Taken {
         let Some(token) = self.tokens.asking() else {
-            return Taken::not(Outcome::Failed, NO_TOKEN);
+            return Taken::not(Outcome::Failed, &NO_TOKEN);
         };
         match self.issuer.delete_key(token.secret(), &self.user, id).await.result {
             Ok(()) => Taken::well(Outcome::Done),
-            Err(error @ KeyError::Role) => Taken::not(Outcome::Refused, error),
-            Err(error) => Taken::not(Outcome::Failed, error),
+            Err(error @ KeyError::Role) => Taken::not(Outcome::Refused, &error),
+            Err(error) => Taken::not(Outcome::Failed, &error),
         }
     }
 
     fn judge<T>(done: Option<Result<T, ShelfError>>, read: impl FnOnce(T) -> Outcome) -> Taken {
         match done {
             Some(Ok(done)) => Taken::well(read(done)),
-            Some(Err(error)) => Taken::not(Outcome::Failed, error),
-            None => Taken::not(Outcome::Failed, BROKEN),
+            Some(Err(error)) => Taken::not(Outcome::Failed, &error),
+            None => Taken::not(Outcome::Failed, &BROKEN),
         }
     }
 
@@ -293,5 +293,5 @@ fn unminted(error: MintError) -> Taken {
         | Reason::WrongTeam => Outcome::Refused,
         _ => Outcome::Failed,
     };
-    Taken::not(outcome, error)
+    Taken::not(outcome, &error)
 }
