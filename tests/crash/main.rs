@@ -25,7 +25,7 @@ use self::{
     bench::{
         Daemon, Place, Stand, Visitor,
         daemon::run,
-        rotating::{due, key_in, rotations},
+        rotating::{due, fresh, key_in, rotations},
         until_ok,
     },
     blow::Blow,
@@ -87,7 +87,7 @@ async fn whatever_ends_or_hinders_a_rotation_leaves_a_key_that_mints() {
     };
     let mut hit = 0;
     for blow in &blows {
-        let stand = due().await;
+        let stand = fresh().await;
         let ended = run(blow.strike(&strace, &stand.home.command(&["keys", "rotate"]))).await;
         hit += usize::from(ended.code != Some(0));
         let told = format!("{blow}: {ended:?}");
@@ -103,7 +103,7 @@ async fn whatever_ends_or_hinders_a_rotation_leaves_a_key_that_mints() {
 async fn a_disk_that_takes_nothing_any_more_leaves_the_old_key() {
     let Some(strace) = blow::find_strace() else { return };
     for (when, asked) in [("1+", 0), ("5+", 1)] {
-        let stand = due().await;
+        let stand = fresh().await;
         let blow = Blow { call: "fsync", what: "error=EIO", when: when.to_owned() };
         let ended = run(blow.strike(&strace, &stand.home.command(&["keys", "rotate"]))).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -149,7 +149,7 @@ fn has_new(stand: &Stand) -> bool {
 
 /// Lists every blow, by how often a rotation that goes well makes each call in one thread.
 async fn campaign(strace: &std::path::Path) -> Vec<Blow> {
-    let stand = due().await;
+    let stand = fresh().await;
     let counts = blow::counts(strace, &stand.home.command(&["keys", "rotate"]), &stand).await;
     assert!(has_new(&stand), "it goes well");
     let most = |call: &str| counts.get(call).copied().unwrap_or(0);
@@ -169,6 +169,8 @@ async fn recover(stand: &Stand, told: &str) {
     let (old, secret) = stand.issuer.key();
     serde_json::from_slice::<Value>(&fs::read(stand.home.path("key.json")).unwrap())
         .unwrap_or_else(|_| panic!("{told}: the file holds half a key"));
+    // A key that lies whole beside the file is not to be asked for again.
+    let most = if has_whole_draft(stand) { rotations(stand).len() } else { 2 };
     let mut daemon = stand.home.start().await;
     until_ok(async || {
         let ready = daemon.is_ready().await;
@@ -180,7 +182,7 @@ async fn recover(stand: &Stand, told: &str) {
         settled(stand).await.map_err(|what| format!("{told}: {what}: {}", daemon.log()))
     })
     .await;
-    assert!(rotations(stand).len() <= 2, "{told}: {:?}", rotations(stand));
+    assert!(rotations(stand).len() <= most, "{told}: {:?}", rotations(stand));
     if key_in(stand)["key_id"] != old {
         assert_nowhere(stand, &secret, told);
     }
@@ -205,6 +207,12 @@ async fn settled(stand: &Stand) -> Result<(), String> {
     let drafts = fs::read_dir(stand.home.path("")).unwrap();
     let drafts = drafts.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     drafts.filter(|name| name.contains(".draft-")).map(Err).collect()
+}
+
+fn has_whole_draft(stand: &Stand) -> bool {
+    let files = fs::read_dir(stand.home.path("")).unwrap().map(|entry| entry.unwrap().path());
+    let mut drafts = files.filter(|path| path.to_str().unwrap().contains("/.key.json.draft-"));
+    drafts.any(|path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).is_ok())
 }
 
 /// Asks the emulator for the ends of all keys.

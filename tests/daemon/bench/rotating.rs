@@ -5,7 +5,7 @@ use std::fs;
 use bearerd::emulator::Role;
 use serde_json::{Value, json};
 
-use super::Stand;
+use super::{Stand, wall};
 
 /// Lets the key of `default` be rotated, by a credential that no listener serves.
 pub(crate) async fn stand() -> Stand {
@@ -25,11 +25,21 @@ pub(crate) async fn stand() -> Stand {
 
 /// The same, and due once: an earlier process has seen the key long ago.
 pub(crate) async fn due() -> Stand {
+    seen_at(1_600_000_000.0).await
+}
+
+/// The same, and due in a month: an earlier process has seen the key just now.
+pub(crate) async fn fresh() -> Stand {
+    seen_at(wall()).await
+}
+
+async fn seen_at(seconds: f64) -> Stand {
     let mut stand = stand().await;
     stand.home.set("credentials.default.rotation.every", "30d");
+    let since = std::time::Duration::from_secs_f64(seconds).as_secs();
     let journal = json!({
-        "version": 1, "key_id": stand.issuer.key().0, "since": 1_600_000_000, "asked": null,
-        "lost": null, "asks": [], "rest_until": null, "retired": [],
+        "version": 1, "key_id": stand.issuer.key().0, "since": since,
+        "asked": null, "lost": null, "asks": [], "rest_until": null, "retired": [],
     });
     stand.home.replace(".key.json.rotation", journal.to_string().as_bytes(), 0o600);
     stand
