@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::bench::{
     Daemon, Stand,
     daemon::{Ended, run},
-    rotating::{due, key_in, rotations, stand},
+    rotating::{due, fresh, key_in, rotations, stand},
     until, until_ok,
 };
 
@@ -412,4 +412,83 @@ async fn another_users_key_goes_into_a_file_of_its_own() {
     let denied = denied.await;
     assert_eq!(denied.code, Some(77), "{denied:?}");
     assert!(!stand.home.path("x").exists());
+}
+
+// fault 206: a stop waits for the answer of Okta and puts it on the disk
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_rotation_loses_no_key() {
+    let stand = fresh().await;
+    let mut daemon = stand.start().await;
+    until("the journal is read", async || {
+        daemon.status().await["credentials"][0]["next_rotation_in"].is_u64()
+    })
+    .await;
+    stand.issuer.set_latency(Duration::from_millis(1500));
+    let asking = tokio::spawn(run(rotate(&stand, &[])));
+    until("Okta is asked", async || daemon.has_said("Okta is asked for a new key")).await;
+    let (status, took) = daemon.stop().await;
+    assert!(status.success() && took < Duration::from_secs(6), "{status} after {took:?}");
+    let _told_or_not = asking.await.unwrap();
+    stand.issuer.set_latency(Duration::ZERO);
+    let daemon = stand.home.start().await;
+    let new = until_rotated(&stand, &daemon).await;
+    assert_eq!(rotations(&stand).len(), 1, "{new}");
+}
+
+// fault 281: what was forbidden is tried again after a reload, and not before
+#[tokio::test]
+async fn a_role_that_is_given_later_is_found_by_a_reload() {
+    let stand = due().await;
+    stand.issuer.set_role("rotator", Role::PamAdmin);
+    let daemon = stand.start().await;
+    until("it is refused", async || daemon.has_said("the key was not rotated")).await;
+    stand.issuer.set_role("rotator", Role::ResourceAdmin);
+    until("it rests, too", async || {
+        let journal = fs::read_to_string(stand.home.path(".key.json.rotation")).unwrap();
+        !journal.contains("\"rest_until\":null")
+    })
+    .await;
+    daemon.signal(rustix::process::Signal::HUP);
+    until("the trouble is over", async || {
+        daemon.status().await["credentials"][0]["rotation_trouble"].is_null()
+    })
+    .await;
+    // The hour's rest goes on; an operator need not wait for it.
+    let ended = rotated_by(&stand, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+// fault 125
+#[tokio::test]
+async fn a_journal_of_a_later_version_is_left_alone_and_told() {
+    let stand = due().await;
+    let later = r#"{"version":9,"what":"else"}"#;
+    stand.home.replace(".key.json.rotation", later.as_bytes(), 0o600);
+    let daemon = stand.start().await;
+    until("it is told", async || {
+        let status = daemon.status().await;
+        let trouble = status["credentials"][0]["rotation_trouble"].as_str().unwrap_or_default();
+        trouble.contains("is of version 9")
+    })
+    .await;
+    let ended = rotated_by(&stand, &[]).await;
+    assert!(ended.err.contains("is of version 9"), "{ended:?}");
+    assert_eq!(fs::read_to_string(stand.home.path(".key.json.rotation")).unwrap(), later);
+    assert_eq!(rotations(&stand), [""; 0]);
+}
+
+// fault 123
+#[tokio::test]
+async fn a_journal_that_is_corrupt_is_made_anew_when_the_key_has_minted() {
+    let stand = due().await;
+    stand.home.replace(".key.json.rotation", b"{\"version\":1,", 0o600);
+    stand.issuer.inject(plan("mint@503:3"));
+    let daemon = stand.home.start().await;
+    until("the key has minted and the journal is whole", async || {
+        let journal = fs::read_to_string(stand.home.path(".key.json.rotation")).unwrap();
+        journal.contains(&stand.issuer.key().0)
+    })
+    .await;
+    daemon.until_ready().await;
+    assert_eq!(rotations(&stand), [""; 0]);
 }
