@@ -204,9 +204,9 @@ async fn settled(stand: &Stand) -> Result<(), String> {
     if !ends[&key_id].starts_with("0001-") {
         return Err(format!("the key in use ends at {}", ends[&key_id]));
     }
-    let drafts = fs::read_dir(stand.home.path("")).unwrap();
-    let drafts = drafts.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    drafts.filter(|name| name.contains(".draft-")).map(Err).collect()
+    let files = fs::read_dir(stand.home.path("")).unwrap();
+    let mut names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.find(|name| name.contains(".draft-")).map_or(Ok(()), Err)
 }
 
 fn has_whole_draft(stand: &Stand) -> bool {
