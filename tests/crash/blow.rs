@@ -75,7 +75,8 @@ pub(crate) async fn counts(
     counts
 }
 
-fn under(strace: &Path, flags: &[&str], command: &Command) -> Command {
+/// Puts a command under strace, with these flags.
+pub(crate) fn under(strace: &Path, flags: &[&str], command: &Command) -> Command {
     let mut traced = Command::new(strace);
     traced.args(flags).arg(command.get_program()).args(command.get_args()).env_clear();
     if let Some(directory) = command.get_current_dir() {

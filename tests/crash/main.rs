@@ -16,6 +16,7 @@
 #[expect(dead_code, reason = "the bench of other tests, of which this one uses a part")]
 mod bench;
 mod blow;
+mod power;
 
 use std::{collections::BTreeMap, fs, io::Write};
 
