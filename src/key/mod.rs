@@ -8,6 +8,7 @@ pub mod journal;
 pub mod refused;
 pub mod rotation;
 pub mod shelf;
+pub mod step;
 pub mod superseded;
 
 pub use api_key::ApiKey;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::journal::{DAY, Journal, JournalFlaw};
+use crate::key::{
+    journal::{DAY, Journal, JournalFlaw},
+    step::{Denied, Found},
+};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -448,6 +451,25 @@ fn an_old_file_that_comes_back_is_known_and_repaired_once() {
         }
     }
     assert!(world.machine.is_stranded());
+}
+
+// fault 94: an operator rotates after an old file was put back, which is not asked of twice
+#[test]
+fn a_newer_key_takes_the_place_of_an_old_one_that_was_put_back() {
+    for lists in [false, true] {
+        let mut world =
+            World::new(Habits { lists, moves_ends: false }, Some(Journal::new(&id(0), START)));
+        until(&mut world, |step| matches!(step, Step::Replace { .. }));
+        until(&mut world, |step| matches!(step, Step::Rest(_)));
+        world.file = id(0);
+        assert_eq!(world.machine.want(world.now), Ok(()));
+        until(&mut world, |step| matches!(step, Step::Replace { .. }));
+        world.turn(Fate::Well);
+        assert_eq!(world.file, id(0), "it is overtaken");
+        until(&mut world, |step| matches!(step, Step::Rest(_)));
+        assert_eq!((world.file.as_str(), world.asks.len()), (id(2).as_str(), 2));
+        assert_eq!(world.machine.key_id(), id(2));
+    }
 }
 
 // faults 109, 112 and 124: the file is the truth

@@ -19,7 +19,7 @@ use super::{
     api_key::ApiKey,
     file::{KeyError, read_json},
     journal::{Journal, JournalFlaw},
-    rotation::Found,
+    step::Found,
 };
 use crate::process::{
     durable_file::{self, Act, Draft, DurableError, Look},
@@ -143,7 +143,7 @@ impl Shelf {
         if name != self.name || identity(&directory)? != identity(&self.directory)? {
             return Err(ShelfError::Moved { path: self.asked.clone() });
         }
-        self.check_file()?;
+        check_file(&self.directory, &self.name)?;
         self.draft = None;
         self.draft = Some(self.reserved()?);
         Ok(())
@@ -155,25 +155,8 @@ impl Shelf {
     ///
     /// As [`Shelf::prove`].
     pub fn probe(&self) -> Result<(), ShelfError> {
-        self.check_file()?;
+        check_file(&self.directory, &self.name)?;
         self.reserved().map(drop)
-    }
-
-    /// Finds what no write could tell: a rename onto such a file fails.
-    fn check_file(&self) -> Result<(), ShelfError> {
-        let (flags, wanted) = (AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-        // A kernel that cannot tell leaves it to the rename, and the new key to the draft.
-        let Ok(stat) = fs::statx(&self.directory, &self.name, flags, wanted) else {
-            return Ok(());
-        };
-        if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            return Err(ShelfError::Mounted { path: self.path() });
-        }
-        let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
-        if stat.stx_attributes.intersects(fixed) {
-            return Err(ShelfError::Immutable { path: self.path() });
-        }
-        Ok(())
     }
 
     fn reserved(&self) -> Result<Draft, ShelfError> {
@@ -274,6 +257,38 @@ impl Shelf {
         let path = self.path();
         move |error| ShelfError::Write { path: path.clone(), error }
     }
+}
+
+/// Looks whether a key could be replaced where it lies, and changes nothing there.
+///
+/// # Errors
+///
+/// Says what is in the way, as far as that can be seen (fault 97).
+pub fn look_at(path: &Path) -> Result<(), ShelfError> {
+    let asked = absolute(path).map_err(|error| PathError::from_io(path, &error))?;
+    let (directory, name) = resolve(&asked)?;
+    check_file(&directory, &name)?;
+    let access = fs::accessat(&directory, ".", fs::Access::WRITE_OK, AtFlags::EACCESS);
+    let path = directory.path().join(&name);
+    access
+        .map_err(|errno| ShelfError::Write { path, error: DurableError { act: Act::Make, errno } })
+}
+
+/// Finds what no write could tell: a rename onto such a file fails.
+fn check_file(directory: &TrustedDir, name: &OsStr) -> Result<(), ShelfError> {
+    let (flags, wanted) = (AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+    // A kernel that cannot tell leaves it to the rename, and the new key to the draft.
+    let Ok(stat) = fs::statx(directory, name, flags, wanted) else {
+        return Ok(());
+    };
+    let path = directory.path().join(name);
+    if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+        return Err(ShelfError::Mounted { path });
+    }
+    if stat.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
+        return Err(ShelfError::Immutable { path });
+    }
+    Ok(())
 }
 
 /// Tells whether a key took its place.

@@ -192,10 +192,12 @@ fn a_later_journal_is_left_as_it_is() {
 // faults 97 and 108
 #[test]
 fn places_that_cannot_be_written_are_told_with_the_reason() {
-    let (home, _path) = home();
+    let (home, path) = home();
     let missing = refusal(&home.path().join("none"));
     assert!(missing.contains("does not exist"), "{missing}");
     // A file that the kernel has mounted, in a directory that takes no file.
     let mounted = refusal(Path::new("/proc/version"));
     assert!(mounted.contains("cannot be replaced, as making a file beside it failed"), "{mounted}");
+    assert_eq!(look_at(&path), Ok(()));
+    assert_eq!(names(home.path()), ["key.json"], "looking leaves nothing");
 }

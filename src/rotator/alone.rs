@@ -7,13 +7,14 @@ use tokio::task::spawn_blocking;
 use super::{
     handle::Rotated,
     hands::{Hands, Token, Tokens},
-    task::{denied, rotated},
+    work::{denied, rotated},
 };
 use crate::{
     config::model::Credential,
     key::{
-        rotation::{Outcome, Plan, Rotation, Step},
+        rotation::Rotation,
         shelf::{Shelf, ShelfError},
+        step::{Outcome, Plan, Step},
     },
     okta::{
         classify::MintError,

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{key::rotation::Plan, token::timing::Wall};
+use crate::{key::step::Plan, token::timing::Wall};
 
 /// Longest wait for a rotation that an operator asked for.
 const PATIENCE: Duration = Duration::from_secs(50);

@@ -8,8 +8,8 @@ use crate::{
     key::{
         api_key::ApiKey,
         journal::Journal,
-        rotation::{Outcome, Step},
         shelf::{Replaced, Shelf, ShelfError},
+        step::{Outcome, Step},
     },
     okta::{
         classify::{MintError, Reason},

@@ -7,3 +7,4 @@ pub mod alone;
 pub mod handle;
 pub mod hands;
 pub mod task;
+mod work;

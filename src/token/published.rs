@@ -296,6 +296,21 @@ mod tests {
         assert_eq!(json, expected);
     }
 
+    // fault 116
+    #[test]
+    fn a_life_that_is_cut_is_cut_for_every_clock_and_reader() {
+        let whole = published(3600);
+        let lease = Lease { expires: START + secs(600), ..whole.lease() };
+        let cut = whole.shortened(lease);
+        assert_eq!((cut.token_id(), cut.etag()), (whole.token_id(), whole.etag()));
+        assert_eq!(cut.expires_at(), whole.expires_at() - secs(3000));
+        assert_eq!(cut.wall_end(), whole.wall_end() - secs(3000));
+        let now = (START + secs(10), WALL + secs(10));
+        assert_eq!(cut.remaining(now.0, now.1), secs(590));
+        let json = String::from_utf8(cut.body(Format::Json, secs(590)).to_vec()).expect("text");
+        assert!(json.contains("2026-01-31T08:10:00Z"), "{json}");
+    }
+
     #[test]
     fn the_seconds_count_down() {
         let published = published(3600);
