@@ -162,6 +162,7 @@ fn reach_of(config: &Config, sources: &Sources) -> Reach {
     config.credentials.values().for_each(|credential| reach_credential(&mut reach, credential));
     config.listeners.values().for_each(|listener| reach_listener(&mut reach, config, listener));
     reach_bind(&mut reach, &config.telemetry.bind);
+    reach_cache(&mut reach, config);
     if let Some(control) = &config.control {
         write_beside(&mut reach, &control.path);
     }
@@ -202,6 +203,12 @@ fn reach_credential(reach: &mut Reach, credential: &Credential) {
         }
     }
     credential.rotated_file().into_iter().for_each(|file| reach_rotated(reach, file));
+}
+
+/// Reaches the place where tokens are kept, if they are.
+fn reach_cache(reach: &mut Reach, config: &Config) {
+    let kept = config.state_dir.as_ref().filter(|state| config.cache_token && state.is_dir());
+    kept.into_iter().for_each(|state| reach.write_below(state));
 }
 
 /// Reaches the directory in which a key is replaced, and the power to leave it to whom it belongs.

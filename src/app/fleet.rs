@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, Commons, supervise::supervise};
@@ -14,15 +14,19 @@ use crate::{
     },
     key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading, superseded::Superseded},
     local::credentials::Member,
-    okta::{client::IssuerClient, forwarder::Forwarder},
+    okta::{classify::Grant, client::IssuerClient, forwarder::Forwarder},
+    process::clock::{self, Clock},
     rotator::{
         handle::RotatorHandle,
         task::{self, Neighbours, Seat},
     },
     token::{
         broker::{BrokerSeat, system_chance},
+        cache::Cache,
         handle::{Handle, Refreshed},
         keys::{KeyTrouble, Keys},
+        lease::Lease,
+        published::Published,
         timing::RefreshSettings,
     },
 };
@@ -37,6 +41,7 @@ pub(super) struct Fleet {
 
 struct Running {
     okta: Okta,
+    cache: Option<Cache>,
     mints: Arc<IssuerClient>,
     calls: Arc<Forwarder>,
     credential: Credential,
@@ -165,6 +170,7 @@ impl Fleet {
         });
         Running {
             okta: config.okta.clone(),
+            cache: cache(name, credential, config),
             mints: Arc::new(clients.mints),
             calls: clients.calls,
             credential: credential.clone(),
@@ -181,12 +187,14 @@ impl Fleet {
     fn start(&self, running: &Running) {
         let (seat, nudge) = (Arc::clone(&running.seat), Arc::clone(&running.nudge));
         let (credential, client) = (running.credential.clone(), Arc::clone(&running.mints));
-        let superseded = Arc::clone(&running.superseded);
+        let (superseded, cache) = (Arc::clone(&running.superseded), running.cache.clone());
+        let clock = Arc::clone(&self.commons.clock);
         let refresh = Arc::clone(&running.refresh);
         let name = format!("broker {}", running.handle.name());
         supervise(&self.commons, name, running.stop.clone(), move || {
             let seat = Arc::clone(&seat);
-            let keys = FollowedKey::new(&credential, &nudge, &superseded, seat.name());
+            let keys = FollowedKey::new(&credential, &nudge, &superseded, seat.name())
+                .kept_in(cache.clone(), &clock);
             let (settings, client) = (**refresh.load(), Arc::clone(&client));
             async move { seat.run(settings, client, keys, system_chance()).await }
         });
@@ -290,6 +298,9 @@ struct FollowedKey {
     credential: String,
     latest: Option<Arc<ApiKey>>,
     superseded: Arc<Superseded>,
+    /// Where tokens outlive us, and what says how long.
+    cache: Option<(Cache, Arc<dyn Clock>)>,
+    recalled: Option<(Grant, Lease)>,
 }
 
 impl FollowedKey {
@@ -309,6 +320,30 @@ impl FollowedKey {
             credential: name.to_owned(),
             latest: None,
             superseded: Arc::clone(superseded),
+            cache: None,
+            recalled: None,
+        }
+    }
+
+    /// Lets tokens be kept.
+    fn kept_in(self, cache: Option<Cache>, clock: &Arc<dyn Clock>) -> Self {
+        Self { cache: cache.map(|cache| (cache, Arc::clone(clock))), ..self }
+    }
+
+    /// Looks for a token that the first key has made for an earlier process.
+    async fn look_for_kept(&mut self, key: &Arc<ApiKey>) {
+        let Some((cache, clock)) = self.cache.clone().filter(|_| self.latest.is_none()) else {
+            return;
+        };
+        let key = Arc::clone(key);
+        let recall = move || cache.recall(&key, clock.tick(), clock.wall());
+        match spawn_blocking(recall).await {
+            Ok(Ok(recalled)) => self.recalled = recalled,
+            Ok(Err(error)) => {
+                tracing::warn!(credential = self.credential, problem = %error, "no token is recalled");
+            }
+            // It has broken off, which was logged.
+            Err(_) => {}
         }
     }
 
@@ -331,6 +366,7 @@ impl Keys for FollowedKey {
                         return Err(stale(&key));
                     }
                     let key = Arc::new(key);
+                    self.look_for_kept(&key).await;
                     self.latest = Some(Arc::clone(&key));
                     return Ok(key);
                 }
@@ -349,6 +385,28 @@ impl Keys for FollowedKey {
     fn look_again(&mut self) {
         self.nudge.notify_one();
     }
+
+    fn keep(&mut self, key: &Arc<ApiKey>, published: &Arc<Published>) {
+        let Some((cache, _)) = self.cache.clone() else { return };
+        let (key, published) = (Arc::clone(key), Arc::clone(published));
+        let credential = self.credential.clone();
+        drop(spawn_blocking(move || {
+            if let Err(error) = cache.keep(&key, &published) {
+                tracing::warn!(credential, problem = %error, "the token is not kept");
+            }
+        }));
+    }
+
+    fn recall(&mut self) -> Option<(Grant, Lease)> {
+        self.recalled.take()
+    }
+}
+
+/// Names the place where the tokens of a credential are kept, if they are.
+fn cache(name: &str, credential: &Credential, config: &Config) -> Option<Cache> {
+    let state_dir = config.state_dir.as_ref().filter(|_| config.cache_token)?;
+    let issuer = credential.base_url.as_str();
+    Some(Cache::new(state_dir, name, issuer, &credential.team_name, &clock::boot_id()?))
 }
 
 fn stale(key: &ApiKey) -> KeyTrouble {

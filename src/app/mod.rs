@@ -211,6 +211,7 @@ fn fixed_setting(old: &Config, new: &Config) -> Option<&'static str> {
         ("process.sandbox", old.process.sandbox != new.process.sandbox),
         ("log.format", old.log.format != new.log.format),
         ("state.dir", old.state_dir != new.state_dir),
+        ("state.cache_token", old.cache_token != new.cache_token),
     ];
     differs.into_iter().find_map(|(name, differs)| differs.then_some(name))
 }

@@ -109,11 +109,13 @@ async fn by_ourselves(config: &Config, wanted: Option<&str>) -> Result<(), Exit>
         config.credentials.iter().filter(|(_, it)| it.rotation.is_some()).collect();
     let (name, credential) = match (wanted, rotated.as_slice()) {
         (Some(wanted), all) => *all.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
-            Exit::configuration(format!("credentials.{wanted}.rotation.user {NOT_SET}"))
+            Exit::configuration(format!("credentials.{wanted}.rotation.user is not set: {NAME_IT}"))
         })?,
         (None, [only]) => *only,
         (None, []) => {
-            return Err(Exit::configuration(format!("credentials.….rotation.user {NOT_SET}")));
+            return Err(Exit::configuration(format!(
+                "no credential has rotation.user set: {NAME_IT}"
+            )));
         }
         (None, _) => return Err(Exit::usage("there is more than one: name it by --credential")),
     };
@@ -132,8 +134,7 @@ async fn by_ourselves(config: &Config, wanted: Option<&str>) -> Result<(), Exit>
     told(&RotateAnswer::done(name, &done))
 }
 
-const NOT_SET: &str = "is not set: name the service user whose key it is, so that no other user's is \
-                       ever replaced";
+const NAME_IT: &str = "name the service user whose key it is, so that no other user's is replaced";
 
 /// Makes a key for another service user, into a file of its own.
 async fn another(args: &RotateArgs, user: &str, out: &Path) -> Result<(), Exit> {

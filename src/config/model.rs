@@ -28,6 +28,8 @@ pub struct Config {
     pub sinks: BTreeMap<String, Sink>,
     /// Directory for local state, if there is one that can be used.
     pub state_dir: Option<PathBuf>,
+    /// Whether tokens outlive a restart, sealed under their keys.
+    pub cache_token: bool,
     /// How the process guards itself and stops.
     pub process: Process,
     /// What is logged, and how.

@@ -8,6 +8,7 @@ use super::{
     backoff::{Failure, Mend},
     handle::{Command, Handle, Heard, KeyEnd, Shared},
     keys::{KeyTrouble, Keys},
+    lease::Lease,
     policy::{Event, Key, Mint, Policy, Publish, Release, Step, Trigger, Verdict},
     published::Published,
     state::{Failing, State},
@@ -207,6 +208,9 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         );
         self.desk.state.key_id = Some(key.id().to_owned());
         self.desk.state.key_since = self.desk.shared.clock.wall();
+        if let (None, Some((grant, lease))) = (self.desk.shared.last(), self.keys.recall()) {
+            self.desk.go_on_with(grant, lease);
+        }
         let last = self.desk.shared.last();
         let lease = last.as_ref().map(|published| published.lease());
         self.engine = Some(Engine {
@@ -254,6 +258,9 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             Some(publish) => {
                 engine.adopt(publish.key, &mut self.desk);
                 self.desk.publish(grant, publish, mint);
+                if let Some(published) = self.desk.shared.last() {
+                    self.keys.keep(&engine.current, &published);
+                }
                 None
             }
             None => Some(self.desk.note_failure(mint, MintError::from(Reason::Expired))),
@@ -405,6 +412,20 @@ impl Desk {
         for waiter in self.waiters.drain(..) {
             Self::answer(Some(waiter), Heard::Served);
         }
+    }
+
+    /// Serves a token that an earlier process has kept.
+    fn go_on_with(&self, grant: Grant, lease: Lease) {
+        let (wall, lived) = (self.shared.clock.wall(), lease.published.since(lease.issued));
+        let published = Published::new(grant, lease, wall);
+        self.shared.metrics.set_token(wall - lived, published.wall_end());
+        tracing::info!(
+            credential = self.shared.name,
+            token_id = published.token_id(),
+            expires_at = %published.expires_at(),
+            "a token that was kept is served"
+        );
+        self.shared.publish(published);
     }
 
     fn log_refresh(&self, published: &Published, mint: Mint) {

@@ -110,6 +110,12 @@ impl Published {
         self.raw.clone()
     }
 
+    /// Tells the team as the issuer writes it.
+    #[must_use]
+    pub fn team_name(&self) -> &str {
+        &self.team_name
+    }
+
     /// Tells the fingerprint that is safe to log.
     #[must_use]
     pub fn token_id(&self) -> &str {

@@ -16,6 +16,7 @@ mod answers;
 mod api;
 mod auth;
 mod bench;
+mod cache;
 mod clocks;
 mod commands;
 mod deadlines;
