@@ -46,7 +46,7 @@ pub enum Step {
     Rest(Option<Wall>),
     /// See that all is well on this machine, reserve the room, find out whose key this is.
     Prove,
-    /// Put the [`Rotation::journal`] on the disk.
+    /// Put the [`journal`](super::rotation::Rotation::journal) on the disk.
     Record,
     /// Ask Okta for a new key, once.
     Ask,

@@ -120,7 +120,7 @@ impl Cache {
     ) -> Result<Option<(Grant, Lease)>, CacheError> {
         let (directory, name) = self.directory()?;
         let mut trail = Trail::default();
-        match read_file(&directory, name.as_ref(), Access::OwnerOnly, &mut trail) {
+        match read_file(&directory, name, Access::OwnerOnly, &mut trail) {
             Ok(contents) => Ok(self.open(key, &contents.bytes, now, wall)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error.into()),
