@@ -12,7 +12,8 @@
 //! | [`cli`] | what people type and read, and the exit codes |
 //! | [`config`] | one validated model from files, environment and flags; every finding at once |
 //! | [`token`] | the heart: the pure policy, the broker that carries it out, the handle for all others |
-//! | [`key`] | the API key: read with care, followed while it changes |
+//! | [`key`] | the API key: read with care, followed while it changes, rotated as data |
+//! | [`rotator`] | the rotation of keys, carried out: on the disk and at the issuer |
 //! | [`okta`] | the issuer: what answers mean (pure), and the client |
 //! | [`proxy`] | Okta's own paths: the mint answered here, all else forwarded with the token put in |
 //! | [`local`] | the listeners: bind, pace, guard, answer |
@@ -77,5 +78,6 @@ pub mod okta;
 pub mod outlet;
 pub mod process;
 pub mod proxy;
+pub mod rotator;
 pub mod telemetry;
 pub mod token;

@@ -1,6 +1,6 @@
 //! What a configuration needs of the machine: the sandbox is cut to it.
 
-use std::{path::Path, sync::Arc};
+use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use super::AppError;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     outlet::command::{Command, runner::Started},
     process::{
         notify,
+        path_error::our_uid,
         sandbox::{self, Held, Reach},
         tcp_owner::TcpOwners,
         trusted_dir::TrustedDir,
@@ -161,6 +162,7 @@ fn reach_of(config: &Config, sources: &Sources) -> Reach {
     config.credentials.values().for_each(|credential| reach_credential(&mut reach, credential));
     config.listeners.values().for_each(|listener| reach_listener(&mut reach, config, listener));
     reach_bind(&mut reach, &config.telemetry.bind);
+    reach_cache(&mut reach, config);
     if let Some(control) = &config.control {
         write_beside(&mut reach, &control.path);
     }
@@ -199,6 +201,23 @@ fn reach_credential(reach: &mut Reach, credential: &Credential) {
             read_file(reach, file);
             file.parent().into_iter().for_each(|directory| reach.read_below(directory));
         }
+    }
+    credential.rotated_file().into_iter().for_each(|file| reach_rotated(reach, file));
+}
+
+/// Reaches the place where tokens are kept, if they are.
+fn reach_cache(reach: &mut Reach, config: &Config) {
+    let kept = config.state_dir.as_ref().filter(|state| config.cache_token && state.is_dir());
+    kept.into_iter().for_each(|state| reach.write_below(state));
+}
+
+/// Reaches the directory in which a key is replaced, and the power to leave it to whom it belongs.
+fn reach_rotated(reach: &mut Reach, file: &Path) {
+    let real = file.canonicalize();
+    write_beside(reach, real.as_deref().unwrap_or(file));
+    let ours = (our_uid(), rustix::process::getegid().as_raw());
+    if real.and_then(|file| file.metadata()).is_ok_and(|it| (it.uid(), it.gid()) != ours) {
+        reach.powers.keep_giving_away();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, Commons, supervise::supervise};
@@ -12,13 +12,21 @@ use crate::{
         Config,
         model::{Credential, Okta},
     },
-    key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading},
+    key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading, superseded::Superseded},
     local::credentials::Member,
-    okta::{client::IssuerClient, forwarder::Forwarder},
+    okta::{classify::Grant, client::IssuerClient, forwarder::Forwarder},
+    process::clock::{self, Clock},
+    rotator::{
+        handle::RotatorHandle,
+        task::{self, Neighbours, Seat},
+    },
     token::{
         broker::{BrokerSeat, system_chance},
+        cache::Cache,
         handle::{Handle, Refreshed},
         keys::{KeyTrouble, Keys},
+        lease::Lease,
+        published::Published,
         timing::RefreshSettings,
     },
 };
@@ -27,10 +35,14 @@ use crate::{
 pub(super) struct Fleet {
     commons: Commons,
     running: BTreeMap<String, Running>,
+    /// Ended when no answer to a rotation can be lost any more.
+    rotating: Vec<CancellationToken>,
 }
 
 struct Running {
     okta: Okta,
+    cache: Option<Cache>,
+    mints: Arc<IssuerClient>,
     calls: Arc<Forwarder>,
     credential: Credential,
     seat: Arc<BrokerSeat>,
@@ -38,6 +50,14 @@ struct Running {
     /// The times of the refresh, for brokers that are yet to start.
     refresh: Arc<ArcSwap<RefreshSettings>>,
     nudge: Arc<Notify>,
+    stop: CancellationToken,
+    superseded: Arc<Superseded>,
+    rotation: Option<Rotating>,
+}
+
+/// The task that looks after a key.
+struct Rotating {
+    handle: RotatorHandle,
     stop: CancellationToken,
 }
 
@@ -51,8 +71,8 @@ struct Clients {
 }
 
 impl Fleet {
-    pub(super) const fn new(commons: Commons) -> Self {
-        Self { commons, running: BTreeMap::new() }
+    pub(super) fn new(commons: Commons) -> Self {
+        Self { commons, running: BTreeMap::new(), rotating: Vec::new() }
     }
 
     /// Makes the clients of all credentials that are new or speak to their issuer otherwise.
@@ -74,6 +94,7 @@ impl Fleet {
             let same = Credential {
                 refresh: running.credential.refresh,
                 required: running.credential.required,
+                rotation: running.credential.rotation.clone(),
                 ..credential.clone()
             };
             running.okta == *okta && running.credential == same
@@ -87,8 +108,9 @@ impl Fleet {
         for (name, credential) in &config.credentials {
             let running = match (before.remove(name), clients.remove(name)) {
                 (before, Some(clients)) => {
-                    let running = self.seated(name, credential, before, config, clients.calls);
-                    self.start(&running, clients.mints);
+                    let mut running = self.seated(name, credential, before, config, clients);
+                    self.start(&running);
+                    self.start_rotation(name, &mut running);
                     running
                 }
                 (Some(kept), None) => self.tuned(kept, credential),
@@ -98,19 +120,31 @@ impl Fleet {
             self.running.insert(name.clone(), running);
         }
         for (name, gone) in before {
-            gone.stop.cancel();
+            gone.end();
             self.commons.metrics.forget_credential(&name);
         }
         self.commons.credentials.replace(self.members());
+        self.commons.rotators.store(Arc::new(self.rotators()));
     }
 
-    fn tuned(&self, mut kept: Running, credential: &Credential) -> Running {
+    fn tuned(&mut self, mut kept: Running, credential: &Credential) -> Running {
         if kept.credential.refresh != credential.refresh {
             let (handle, refresh) = (kept.handle.clone(), credential.refresh);
             kept.refresh.store(Arc::new(refresh));
             self.commons.tasks.spawn(async move { handle.configure(refresh).await });
         }
+        let is_rotated_as_before = kept.credential.rotation == credential.rotation;
         kept.credential = credential.clone();
+        match (&kept.rotation, &kept.credential.rotation) {
+            (Some(rotation), Some(settings)) if is_rotated_as_before => {
+                rotation.handle.reloaded(task::plan(kept.handle.name(), settings));
+            }
+            _ => {
+                kept.end_rotation();
+                let name = kept.handle.name().to_owned();
+                self.start_rotation(&name, &mut kept);
+            }
+        }
         kept
     }
 
@@ -121,10 +155,10 @@ impl Fleet {
         credential: &Credential,
         before: Option<Running>,
         config: &Config,
-        calls: Arc<Forwarder>,
+        clients: Clients,
     ) -> Running {
         let inherited = before.and_then(|before| {
-            before.stop.cancel();
+            before.end();
             let same = before.credential.team_name == credential.team_name
                 && before.credential.base_url == credential.base_url;
             same.then_some((before.seat, before.handle))
@@ -136,27 +170,72 @@ impl Fleet {
         });
         Running {
             okta: config.okta.clone(),
-            calls,
+            cache: cache(name, credential, config),
+            mints: Arc::new(clients.mints),
+            calls: clients.calls,
             credential: credential.clone(),
             seat,
             handle,
             refresh: Arc::new(ArcSwap::from_pointee(credential.refresh)),
             nudge: Arc::default(),
             stop: CancellationToken::new(),
+            superseded: Arc::default(),
+            rotation: None,
         }
     }
 
-    fn start(&self, running: &Running, client: IssuerClient) {
+    fn start(&self, running: &Running) {
         let (seat, nudge) = (Arc::clone(&running.seat), Arc::clone(&running.nudge));
-        let (credential, client) = (running.credential.clone(), Arc::new(client));
+        let (credential, client) = (running.credential.clone(), Arc::clone(&running.mints));
+        let (superseded, cache) = (Arc::clone(&running.superseded), running.cache.clone());
+        let clock = Arc::clone(&self.commons.clock);
         let refresh = Arc::clone(&running.refresh);
         let name = format!("broker {}", running.handle.name());
         supervise(&self.commons, name, running.stop.clone(), move || {
             let seat = Arc::clone(&seat);
-            let keys = FollowedKey::new(&credential, &nudge, seat.name());
+            let keys = FollowedKey::new(&credential, &nudge, &superseded, seat.name())
+                .kept_in(cache.clone(), &clock);
             let (settings, client) = (**refresh.load(), Arc::clone(&client));
             async move { seat.run(settings, client, keys, system_chance()).await }
         });
+    }
+
+    /// Starts to look after the key, if it is to be rotated.
+    fn start_rotation(&mut self, name: &str, running: &mut Running) {
+        let with = running.credential.rotation.as_ref().and_then(|it| it.with.clone());
+        let with = with.unwrap_or_else(|| name.to_owned());
+        let credentials = Arc::clone(&self.commons.credentials);
+        let neighbours = Neighbours {
+            issuer: Arc::clone(&running.mints),
+            clock: Arc::clone(&self.commons.clock),
+            own: running.handle.clone(),
+            asking: Arc::new(move || credentials.find(&with).map(|member| member.handle)),
+            nudge: Arc::clone(&running.nudge),
+            superseded: Arc::clone(&running.superseded),
+        };
+        let Some((seat, handle)) = Seat::new(name, &running.credential, neighbours) else { return };
+        // A stop waits for the answer of Okta; only a task that has ended by itself is cancelled.
+        let (seat, stop) = (Arc::new(seat), self.commons.closing.child_token());
+        let done = CancellationToken::new();
+        self.rotating.retain(|done| !done.is_cancelled());
+        self.rotating.push(done.clone());
+        running.rotation = Some(Rotating { handle, stop: stop.clone() });
+        supervise(&self.commons, format!("rotation {name}"), done.clone(), move || {
+            Arc::clone(&seat).run(stop.clone(), done.clone())
+        });
+    }
+
+    fn rotators(&self) -> BTreeMap<String, RotatorHandle> {
+        let rotations = self.running.iter();
+        let handle = |running: &Running| running.rotation.as_ref().map(|it| it.handle.clone());
+        rotations.filter_map(|(name, running)| Some((name.clone(), handle(running)?))).collect()
+    }
+
+    /// Waits until no answer to a rotation can be lost any more; stopped they have to be before.
+    pub(super) async fn rotated(&self) {
+        for done in &self.rotating {
+            done.cancelled().await;
+        }
     }
 
     fn members(&self) -> BTreeMap<String, Member> {
@@ -200,16 +279,37 @@ impl Fleet {
     }
 }
 
+impl Running {
+    /// Lets the broker go; a rotation that is under way comes to a safe place first.
+    fn end(&self) {
+        self.stop.cancel();
+        self.end_rotation();
+    }
+
+    fn end_rotation(&self) {
+        self.rotation.iter().for_each(|rotation| rotation.stop.cancel());
+    }
+}
+
 /// The key feed of a credential, as its broker wants it.
 struct FollowedKey {
     feed: KeyFeed,
     nudge: Arc<Notify>,
     credential: String,
     latest: Option<Arc<ApiKey>>,
+    superseded: Arc<Superseded>,
+    /// Where tokens outlive us, and what says how long.
+    cache: Option<(Cache, Arc<dyn Clock>)>,
+    recalled: Option<(Grant, Lease)>,
 }
 
 impl FollowedKey {
-    fn new(credential: &Credential, nudge: &Arc<Notify>, name: &str) -> Self {
+    fn new(
+        credential: &Credential,
+        nudge: &Arc<Notify>,
+        superseded: &Arc<Superseded>,
+        name: &str,
+    ) -> Self {
         let place = KeyPlace {
             source: credential.key.clone(),
             allow_group_readable: credential.allow_group_readable_key,
@@ -219,7 +319,38 @@ impl FollowedKey {
             nudge: Arc::clone(nudge),
             credential: name.to_owned(),
             latest: None,
+            superseded: Arc::clone(superseded),
+            cache: None,
+            recalled: None,
         }
+    }
+
+    /// Lets tokens be kept.
+    fn kept_in(self, cache: Option<Cache>, clock: &Arc<dyn Clock>) -> Self {
+        Self { cache: cache.map(|cache| (cache, Arc::clone(clock))), ..self }
+    }
+
+    /// Looks for a token that the first key has made for an earlier process.
+    async fn look_for_kept(&mut self, key: &Arc<ApiKey>) {
+        let Some((cache, clock)) = self.cache.clone().filter(|_| self.latest.is_none()) else {
+            return;
+        };
+        let key = Arc::clone(key);
+        let recall = move || cache.recall(&key, clock.tick(), clock.wall());
+        match spawn_blocking(recall).await {
+            Ok(Ok(recalled)) => self.recalled = recalled,
+            Ok(Err(error)) => {
+                tracing::warn!(credential = self.credential, problem = %error, "no token is recalled");
+            }
+            // It has broken off, which was logged.
+            Err(_) => {}
+        }
+    }
+
+    /// Tells an old file that has come back while a newer key is in use (fault 94).
+    fn is_stale(&self, key: &ApiKey) -> bool {
+        self.superseded.contains(key.id())
+            && self.latest.as_ref().is_some_and(|latest| !self.superseded.contains(latest.id()))
     }
 }
 
@@ -231,7 +362,11 @@ impl Keys for FollowedKey {
                     for warning in warnings {
                         tracing::warn!(credential = self.credential, %warning, "look at the key file");
                     }
+                    if self.is_stale(&key) {
+                        return Err(stale(&key));
+                    }
                     let key = Arc::new(key);
+                    self.look_for_kept(&key).await;
                     self.latest = Some(Arc::clone(&key));
                     return Ok(key);
                 }
@@ -250,4 +385,36 @@ impl Keys for FollowedKey {
     fn look_again(&mut self) {
         self.nudge.notify_one();
     }
+
+    fn keep(&mut self, key: &Arc<ApiKey>, published: &Arc<Published>) {
+        let Some((cache, _)) = self.cache.clone() else { return };
+        let (key, published) = (Arc::clone(key), Arc::clone(published));
+        let credential = self.credential.clone();
+        drop(spawn_blocking(move || {
+            if let Err(error) = cache.keep(&key, &published) {
+                tracing::warn!(credential, problem = %error, "the token is not kept");
+            }
+        }));
+    }
+
+    fn recall(&mut self) -> Option<(Grant, Lease)> {
+        self.recalled.take()
+    }
+}
+
+/// Names the place where the tokens of a credential are kept, if they are.
+fn cache(name: &str, credential: &Credential, config: &Config) -> Option<Cache> {
+    let state_dir = config.state_dir.as_ref().filter(|_| config.cache_token)?;
+    let issuer = credential.base_url.as_str();
+    Some(Cache::new(state_dir, name, issuer, &credential.team_name, &clock::boot_id()?))
+}
+
+fn stale(key: &ApiKey) -> KeyTrouble {
+    let id = key.id();
+    let sentence = format!(
+        "the key file holds key {id}, which was rotated away: something has put an old file back. \
+         The newer key stays in use, and is lost when the daemon ends: find out what it was, and \
+         run 'bearerd keys rotate'"
+    );
+    KeyTrouble { label: "superseded", sentence }
 }

@@ -96,8 +96,13 @@ impl Bound {
         tracing::info!("stopping");
         self.commons.closing.cancel();
         self.commons.visits.close();
+        let in_order = async {
+            self.commons.visits.wait().await;
+            // Whoever has asked Okta for a key puts it on the disk first (fault 206).
+            self.fleet.rotated().await;
+        };
         tokio::select! {
-            _late = timeout(GRACE, self.commons.visits.wait()) => {}
+            _late = timeout(GRACE, in_order) => {}
             () = second_stop(signals) => return,
         }
         self.fleet.stop();

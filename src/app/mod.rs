@@ -34,6 +34,7 @@ use crate::{
         shares::Shares,
         tcp_owner::TcpOwners,
     },
+    rotator::handle::Rotators,
     telemetry::{logs::Logs, metrics::Metrics},
 };
 
@@ -82,6 +83,7 @@ pub(crate) struct Commons {
     metrics: Metrics,
     credentials: Arc<Credentials>,
     sinks: Arc<Roster>,
+    rotators: Arc<Rotators>,
     owners: Arc<TcpOwners>,
     shares: Shares,
     /// Connections; a stop waits for them.
@@ -146,6 +148,7 @@ impl Commons {
             credentials: Arc::default(),
             sinks: Arc::default(),
             owners,
+            rotators: Arc::default(),
             shares: Shares::of_process(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -208,6 +211,7 @@ fn fixed_setting(old: &Config, new: &Config) -> Option<&'static str> {
         ("process.sandbox", old.process.sandbox != new.process.sandbox),
         ("log.format", old.log.format != new.log.format),
         ("state.dir", old.state_dir != new.state_dir),
+        ("state.cache_token", old.cache_token != new.cache_token),
     ];
     differs.into_iter().find_map(|(name, differs)| differs.then_some(name))
 }

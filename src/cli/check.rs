@@ -153,6 +153,10 @@ fn check_key(
                 warn(&format!("credentials.{name}: {warning}"))?;
             }
             tally.ok(&format!("credentials.{name}: key {} can be read", reading.key.id()))?;
+            if let Some(Err(error)) = credential.rotated_file().map(key::shelf::look_at) {
+                // The daemon serves it all the same.
+                warn(&format!("credentials.{name}.rotation: {error}"))?;
+            }
             Ok(Some(reading))
         }
         Err(error) => tally.wrong(&format!("credentials.{name}: {error}")).map(|()| None),

@@ -10,6 +10,7 @@ use super::{
         way::{Way, WayArgs},
     },
     exit::Exit,
+    rotate::{RotateArgs, rotate},
     terminal,
 };
 use crate::okta::wire::ServiceKey;
@@ -18,6 +19,11 @@ use crate::okta::wire::ServiceKey;
 pub(super) enum Command {
     /// List the API keys of a service user, all pages of them; never a secret
     List(ListKeys),
+    /// Replace the key of a credential, crash-safe; or make one for another service user
+    ///
+    /// The running daemon does it if there is one, so that no secret crosses its socket; else this
+    /// command does, with the same lock and journal. [credentials.NAME.rotation] names the user.
+    Rotate(RotateArgs),
     /// Delete an API key, and with it the tokens that it made
     Delete(DeleteKey),
 }
@@ -45,6 +51,7 @@ pub(super) struct DeleteKey {
 pub(super) async fn run(command: Command) -> Result<(), Exit> {
     match command {
         Command::List(args) => list(args).await,
+        Command::Rotate(args) => rotate(args).await,
         Command::Delete(args) => delete(args).await,
     }
 }

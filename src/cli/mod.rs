@@ -13,6 +13,7 @@ mod keys;
 mod okta_clients;
 mod operate;
 mod place;
+mod rotate;
 mod run;
 mod settings;
 mod shell;
@@ -91,7 +92,7 @@ enum Command {
     /// this command alone, with the configured key.
     #[command(subcommand)]
     Users(users::Command),
-    /// List and delete API keys of service users
+    /// List, rotate and delete API keys of service users
     ///
     /// The running daemon is asked if there is one, on its control socket; else a token is minted for
     /// this command alone, with the configured key.

@@ -128,6 +128,7 @@ fn troubles(credential: &Credential) -> Vec<String> {
         lines.push(format!("the newer key {id} has not minted yet"));
     }
     lines.extend(credential.key_trouble.clone());
+    lines.extend(credential.rotation_trouble.clone());
     lines
 }
 

@@ -11,7 +11,7 @@ use super::{
 
 /// The refused keys, where they are set to anything but the default: `*` stands for a name, a table for
 /// all its keys.
-const LATER: [&str; 2] = ["credentials.*.rotation", "state.cache_token"];
+const LATER: [&str; 1] = ["credentials.*.rotation.on_rotated"];
 
 /// Refuses what was asked for and is not there yet, each feature once.
 pub(super) fn findings(entries: &[Entry]) -> Vec<Finding> {

@@ -1,6 +1,11 @@
 //! The configuration as the rest of the crate sees it: valid by construction, no secrets in it.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use reqwest::Url;
 
@@ -23,10 +28,21 @@ pub struct Config {
     pub sinks: BTreeMap<String, Sink>,
     /// Directory for local state, if there is one that can be used.
     pub state_dir: Option<PathBuf>,
+    /// Whether tokens outlive a restart, sealed under their keys.
+    pub cache_token: bool,
     /// How the process guards itself and stops.
     pub process: Process,
     /// What is logged, and how.
     pub log: Log,
+}
+
+impl Config {
+    /// Lists the key files that rotations replace.
+    ///
+    /// Drafts, journal and lock lie beside what such a name leads to, so each needs its directory.
+    pub fn rotated_files(&self) -> impl Iterator<Item = &Path> {
+        self.credentials.values().filter_map(Credential::rotated_file)
+    }
 }
 
 /// Holds `[okta]`: how the issuer is reached.
@@ -59,6 +75,32 @@ pub struct Credential {
     pub required: bool,
     /// When its token is replaced.
     pub refresh: RefreshSettings,
+    /// How its key is replaced; `None` if never.
+    pub rotation: Option<Rotation>,
+}
+
+impl Credential {
+    /// Tells the file that a rotation replaces, if there is one and it can be.
+    #[must_use]
+    pub fn rotated_file(&self) -> Option<&Path> {
+        match (&self.key, &self.rotation) {
+            (KeySource::File(path), Some(_)) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// Holds `[credentials.NAME.rotation]`: how a key is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// How often; `None` only when an operator asks.
+    pub every: Option<Duration>,
+    /// The service user whose key it is.
+    pub user: String,
+    /// The credential whose token asks for the new key; `None` for this one.
+    pub with: Option<String>,
+    /// Whether the old key is deleted once its last token has ended.
+    pub delete_old: bool,
 }
 
 /// Names the place an API key is read from.
@@ -75,7 +117,7 @@ pub enum KeySource {
 impl KeySource {
     /// Tells the path that people should look at.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Directory(path) | Self::SystemdCredential(path) => path,
         }

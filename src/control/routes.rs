@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::status::{Credential, LastError, Listener, RefreshAnswer, State, Status};
+use super::status::{Credential, LastError, Listener, RefreshAnswer, RotateAnswer, State, Status};
 use crate::{
     local::{
         body::Body,
@@ -22,6 +22,7 @@ use crate::{
     },
     process::{clock::Clock, path_error::our_uid},
     proxy::{Upstream, operators::Operators},
+    rotator::handle::{Rotators, View},
     telemetry::metrics::Endpoint as EndpointLabel,
     token::{
         handle::{Handle, Refreshed},
@@ -31,6 +32,8 @@ use crate::{
 
 /// Names the credential whose token is put into a forwarded call; the first one if not said.
 pub const CREDENTIAL: HeaderName = HeaderName::from_static("x-bearerd-credential");
+/// Where the rotation of a key is asked for.
+pub const ROTATE: &str = "/v1/rotate";
 /// Why somebody who may come in may not call the issuer.
 const OWNERS: &str = "only root and the daemon's own user may call the issuer through it";
 
@@ -41,6 +44,8 @@ pub enum Endpoint {
     Status,
     /// `POST /v1/refresh`
     Refresh,
+    /// `POST /v1/rotate`
+    Rotate,
     /// `/v1/teams/**`
     Proxy,
     /// Any other path.
@@ -48,7 +53,8 @@ pub enum Endpoint {
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] = &[Self::Status, Self::Refresh, Self::Proxy, Self::Other];
+    const ALL: &'static [Self] =
+        &[Self::Status, Self::Refresh, Self::Rotate, Self::Proxy, Self::Other];
 
     fn index(self) -> usize {
         self as usize
@@ -58,6 +64,7 @@ impl EndpointLabel for Endpoint {
         match self {
             Self::Status => "status",
             Self::Refresh => "refresh",
+            Self::Rotate => "rotate",
             Self::Proxy => "proxy",
             Self::Other => "other",
         }
@@ -82,6 +89,7 @@ pub struct Open {
 pub struct Control {
     credentials: Arc<Credentials>,
     roster: Arc<Roster>,
+    rotators: Arc<Rotators>,
     operators: Operators,
     clock: Arc<dyn Clock>,
     started: Tick,
@@ -94,11 +102,12 @@ impl Control {
     pub fn new(
         credentials: Arc<Credentials>,
         roster: Arc<Roster>,
+        rotators: Arc<Rotators>,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Self {
         let (started, operators) = (clock.tick(), Operators::new(Arc::clone(&clock)));
-        Self { credentials, roster, operators, clock, started, stop }
+        Self { credentials, roster, rotators, operators, clock, started, stop }
     }
 
     fn status(&self) -> Status {
@@ -107,7 +116,7 @@ impl Control {
             pid: std::process::id(),
             uptime: self.clock.tick().since(self.started).as_secs(),
             ready: self.credentials.are_ready(),
-            credentials: self.credentials.all().values().map(credential).collect(),
+            credentials: self.credentials.all().values().map(|it| self.credential(it)).collect(),
             listeners: self.roster.load().iter().map(listener).collect(),
         }
     }
@@ -123,6 +132,35 @@ impl Control {
             answers.push(refresh_answer(&handle, refreshed));
         }
         Ok(json(&answers))
+    }
+
+    fn credential(&self, member: &Member) -> Credential {
+        let rotator = self.rotators.load().get(member.handle.name()).cloned();
+        let view = rotator.map(|rotator| rotator.view()).unwrap_or_default();
+        credential(member, &view)
+    }
+
+    /// Rotates a key; what is under way goes on, whatever becomes of who asked.
+    async fn rotate(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let query = query::parse(request.uri().query(), &[Parameter::Credential])?;
+        let all = self.rotators.load_full();
+        let (name, rotator) = match query.credential.as_deref() {
+            Some(name) if self.credentials.find(name).is_none() => return Err(unknown()),
+            Some(name) => all.get_key_value(name).ok_or_else(not_rotated)?,
+            None if all.len() > 1 => {
+                return Err(Kind::BadRequest.because("name one of the credentials"));
+            }
+            None => all.iter().next().ok_or_else(not_rotated)?,
+        };
+        let rotated = tokio::select! {
+            () = self.stop.cancelled() => Err("the daemon is stopping".to_owned()),
+            rotated = rotator.rotate() => rotated,
+        };
+        let answer = match rotated {
+            Ok(rotated) => RotateAnswer::done(name, &rotated),
+            Err(problem) => RotateAnswer::not(name, problem),
+        };
+        Ok(json(&answer))
     }
 
     fn chosen(&self, name: Option<&str>) -> Result<Vec<Handle>, Problem> {
@@ -154,6 +192,7 @@ impl App for Control {
         match request.uri.path() {
             "/v1/status" => Endpoint::Status,
             "/v1/refresh" => Endpoint::Refresh,
+            ROTATE => Endpoint::Rotate,
             path if path.starts_with("/v1/teams/") => Endpoint::Proxy,
             _ => Endpoint::Other,
         }
@@ -162,7 +201,7 @@ impl App for Control {
     /// Who may see how the daemon is getting on may not do all that its tokens may.
     fn proof(&self, endpoint: Endpoint) -> Proof {
         match endpoint {
-            Endpoint::Proxy => Proof::Owner(our_uid()),
+            Endpoint::Rotate | Endpoint::Proxy => Proof::Owner(our_uid()),
             Endpoint::Status | Endpoint::Refresh | Endpoint::Other => Proof::Header,
         }
     }
@@ -173,7 +212,8 @@ impl App for Control {
     }
 
     fn refuse(&self, endpoint: Endpoint, problem: Problem) -> Response<Body> {
-        let is_peer = endpoint == Endpoint::Proxy && problem.kind == Kind::Refused;
+        let is_for_owners = matches!(endpoint, Endpoint::Rotate | Endpoint::Proxy);
+        let is_peer = is_for_owners && problem.kind == Kind::Refused;
         if is_peer { Kind::Refused.because(OWNERS) } else { problem }.into_response()
     }
 
@@ -189,10 +229,13 @@ impl App for Control {
                 Ok(()) => self.refresh(&request).await,
                 Err(problem) => Err(problem),
             },
+            Endpoint::Rotate => match allow(&request, "POST") {
+                Ok(()) => self.rotate(&request).await,
+                Err(problem) => Err(problem),
+            },
             Endpoint::Proxy => self.forward(request).await,
-            Endpoint::Other => {
-                Err(Kind::NotFound.because("there are /v1/status, /v1/refresh and /v1/teams/"))
-            }
+            Endpoint::Other => Err(Kind::NotFound
+                .because("there are /v1/status, /v1/refresh, /v1/rotate and /v1/teams/")),
         };
         answer.unwrap_or_else(Problem::into_response)
     }
@@ -202,12 +245,18 @@ fn unknown() -> Problem {
     Kind::NotFound.because("no such credential is configured")
 }
 
+fn not_rotated() -> Problem {
+    let detail = "credentials.NAME.rotation.user is not set, or the key is not from a key_file: \
+                  only such a key is rotated";
+    Kind::NotFound.because(detail)
+}
+
 fn json(value: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(value).unwrap_or_default();
     answer(StatusCode::OK, "application/json", body.into())
 }
 
-fn credential(member: &Member) -> Credential {
+fn credential(member: &Member, rotation: &View) -> Credential {
     let handle = &member.handle;
     let (tick, wall) = handle.now();
     let state = handle.state();
@@ -232,6 +281,9 @@ fn credential(member: &Member) -> Credential {
         key_id: state.key_id.clone(),
         candidate_key_id: state.candidate_key_id.clone(),
         key_trouble: state.key_trouble.clone(),
+        key_expires_at: rotation.key_ends.map(|ends| ends.to_string()),
+        next_rotation_in: rotation.next.map(|next| next.since(wall).as_secs()),
+        rotation_trouble: rotation.trouble.clone(),
         last_error: state.failing.map(|failing| LastError {
             reason: failing.error.reason.label().to_owned(),
             problem: failing.error.to_string(),

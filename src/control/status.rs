@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rotator::handle::Rotated;
+
 /// Tells how the whole daemon stands.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Status {
@@ -48,6 +50,12 @@ pub struct Credential {
     pub candidate_key_id: Option<String>,
     /// What is wrong with the key's file.
     pub key_trouble: Option<String>,
+    /// RFC 3339, by our clock: when the key in use ends, as far as is known.
+    pub key_expires_at: Option<String>,
+    /// Until the key is rotated.
+    pub next_rotation_in: Option<u64>,
+    /// What is wrong with the rotation of the key.
+    pub rotation_trouble: Option<String>,
     /// The failures since the last success.
     pub last_error: Option<LastError>,
 }
@@ -105,4 +113,45 @@ pub struct RefreshAnswer {
     pub expires_in: Option<u64>,
     /// Why there is none.
     pub problem: Option<String>,
+}
+
+/// Answers `rotate` for one credential.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RotateAnswer {
+    /// Name of the credential.
+    pub credential: String,
+    /// Id of the key in use.
+    pub key_id: Option<String>,
+    /// Id of the key before it.
+    pub old_key_id: Option<String>,
+    /// RFC 3339: when that one ends, as far as is known.
+    pub old_ends_at: Option<String>,
+    /// Why the key is the same as before, or not known to be another.
+    pub problem: Option<String>,
+}
+
+impl RotateAnswer {
+    /// Tells of a rotation that is done.
+    #[must_use]
+    pub fn done(credential: &str, rotated: &Rotated) -> Self {
+        Self {
+            credential: credential.to_owned(),
+            key_id: Some(rotated.key_id.clone()),
+            old_key_id: Some(rotated.old_key_id.clone()),
+            old_ends_at: Some(rotated.old_ends.to_string()),
+            problem: None,
+        }
+    }
+
+    /// Tells why there was none.
+    #[must_use]
+    pub fn not(credential: &str, problem: String) -> Self {
+        Self {
+            credential: credential.to_owned(),
+            key_id: None,
+            old_key_id: None,
+            old_ends_at: None,
+            problem: Some(problem),
+        }
+    }
 }

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 
-use super::answer::{Kind, Refusal};
+use super::{
+    answer::{Kind, Refusal},
+    schedule::Target,
+};
 
 /// Longest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -35,6 +38,15 @@ impl Call {
         let segments = path.split('/').skip(1).map(decode).collect();
         let query = pairs(head.uri.query().unwrap_or_default());
         Some(Self { method: head.method, path, segments, query, headers: head.headers, body, now })
+    }
+
+    /// Tells which faults the call may meet.
+    pub(super) fn target(&self) -> Target {
+        match (&self.method, self.parts().as_slice()) {
+            _ if self.is_mint() => Target::Mint,
+            (&Method::POST, ["v1", "teams", _, "service_users", _, "keys"]) => Target::Rotate,
+            _ => Target::Other,
+        }
     }
 
     /// Tells whether a token is asked for.

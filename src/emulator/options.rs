@@ -92,7 +92,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "die")]
     pub deleted_key_tokens: DeletedKeyTokens,
 
-    /// Fault to begin with, may be repeated: `[mint@|api@]KIND[:COUNT][=ARGUMENT]`.
+    /// Fault to begin with, may be repeated: `[mint@|api@|rotate@]KIND[:COUNT][=ARGUMENT]`.
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<FaultPlan>,
 }

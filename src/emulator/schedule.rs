@@ -6,7 +6,7 @@ use super::fault::{Fault, UnknownFault};
 
 /// Says which requests a fault befalls, and how many of them.
 ///
-/// Its text form is `[mint@|api@]KIND[:COUNT][=ARGUMENT]`, as `mint@503:3` or `307:1=http://…`.
+/// Its text form is `[mint@|api@|rotate@]KIND[:COUNT][=ARGUMENT]`, as `mint@503:3` or `307:1=http://…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultPlan {
     fault: Fault,
@@ -25,6 +25,19 @@ pub enum Scope {
     Mint,
     /// All but that.
     Api,
+    /// `POST service_users/{user}/keys` only.
+    Rotate,
+}
+
+/// Tells the requests apart that faults can be meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// One for a token.
+    Mint,
+    /// One for a new key.
+    Rotate,
+    /// Any other.
+    Other,
 }
 
 impl FaultPlan {
@@ -42,11 +55,13 @@ impl FaultPlan {
         self
     }
 
-    fn befalls(&self, is_mint: bool) -> bool {
+    fn befalls(&self, target: Target) -> bool {
+        let is_mint = target == Target::Mint;
         let in_scope = match self.scope {
             Scope::All => true,
             Scope::Mint => is_mint,
             Scope::Api => !is_mint,
+            Scope::Rotate => target == Target::Rotate,
         };
         in_scope && (is_mint || !self.fault.is_of_grants())
     }
@@ -87,6 +102,7 @@ fn split_scope(text: &str) -> (Scope, &str) {
     let scoped = |prefix, scope| text.strip_prefix(prefix).map(|rest| (scope, rest));
     scoped("mint@", Scope::Mint)
         .or_else(|| scoped("api@", Scope::Api))
+        .or_else(|| scoped("rotate@", Scope::Rotate))
         .unwrap_or((Scope::All, text))
 }
 
@@ -104,6 +120,7 @@ impl fmt::Display for FaultPlan {
             Scope::All => "",
             Scope::Mint => "mint@",
             Scope::Api => "api@",
+            Scope::Rotate => "rotate@",
         })?;
         let fault = self.fault.to_string();
         let (kind, argument) = fault.split_at(fault.find('=').unwrap_or(fault.len()));
@@ -129,8 +146,8 @@ impl Schedule {
     }
 
     /// Tells the fault of the next request, and uses its plan up by one.
-    pub(super) fn take(&mut self, is_mint: bool) -> Option<Fault> {
-        let place = self.0.iter().position(|plan| plan.befalls(is_mint))?;
+    pub(super) fn take(&mut self, target: Target) -> Option<Fault> {
+        let place = self.0.iter().position(|plan| plan.befalls(target))?;
         let plan = self.0.get_mut(place)?;
         let fault = plan.fault.clone();
         if !plan.spend() {
@@ -152,14 +169,20 @@ mod tests {
         Schedule(plans.iter().map(|plan| plan.parse().unwrap()).collect())
     }
 
-    fn take(schedule: &mut Schedule, is_mint: bool) -> String {
-        schedule.take(is_mint).map_or_else(|| String::from("-"), |fault| fault.to_string())
+    fn take(schedule: &mut Schedule, target: Target) -> String {
+        schedule.take(target).map_or_else(|| String::from("-"), |fault| fault.to_string())
     }
 
     #[test]
     fn plans_read_back_as_they_are_written() {
-        for text in ["503", "mint@503:3", "api@hang", "307:2=http://127.0.0.1:80/", "mint@raw=a:b"]
-        {
+        for text in [
+            "503",
+            "mint@503:3",
+            "api@hang",
+            "rotate@lost:1",
+            "307:2=http://127.0.0.1:80/",
+            "mint@raw=a:b",
+        ] {
             assert_eq!(text.parse::<FaultPlan>().unwrap().to_string(), text);
         }
         for text in ["503:0", "503:x", "put@503", "mint@"] {
@@ -170,23 +193,24 @@ mod tests {
     #[test]
     fn plans_follow_each_other_each_as_often_as_planned() {
         let mut schedule = schedule(&["503:2", "mint@404:1"]);
-        let seen: Vec<_> = (0..4).map(|_| take(&mut schedule, true)).collect();
+        let seen: Vec<_> = (0..4).map(|_| take(&mut schedule, Target::Mint)).collect();
         assert_eq!(seen, ["503", "503", "404", "-"]);
     }
 
     #[test]
     fn a_plan_waits_for_the_requests_it_is_meant_for() {
-        let mut schedule = schedule(&["mint@503:1", "api@404:1", "no-token:1"]);
-        let seen: Vec<_> =
-            [false, false, true, true, true].map(|is_mint| take(&mut schedule, is_mint)).into();
-        assert_eq!(seen, ["404", "-", "503", "no-token", "-"]);
+        use Target::{Mint, Other, Rotate};
+        let mut schedule = schedule(&["rotate@500:1", "mint@503:1", "api@404:2", "no-token:1"]);
+        let targets = [Other, Rotate, Rotate, Other, Mint, Mint, Mint];
+        let seen = targets.map(|target| take(&mut schedule, target));
+        assert_eq!(seen, ["404", "500", "404", "-", "503", "no-token", "-"]);
     }
 
     #[test]
     fn a_plan_without_count_lasts_until_it_is_cleared() {
         let mut schedule = schedule(&["hang"]);
-        assert!((0..100).all(|_| schedule.take(false).is_some()));
+        assert!((0..100).all(|_| schedule.take(Target::Other).is_some()));
         schedule.clear();
-        assert!(schedule.take(false).is_none());
+        assert!(schedule.take(Target::Other).is_none());
     }
 }

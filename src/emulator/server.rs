@@ -76,7 +76,7 @@ impl Issuer {
 }
 
 fn end(state: &mut State, call: &Call) -> Outcome {
-    let Some(fault) = state.faults.take(call.is_mint()) else {
+    let Some(fault) = state.faults.take(call.target()) else {
         return Outcome::Answer(api::answer(state, call));
     };
     match fault.instead(call) {

@@ -1,5 +1,8 @@
 //! The key of a service user: what it may look like, and how it is written down.
 
+use serde::Serialize;
+use zeroize::Zeroizing;
+
 use super::grammar::{Malformed, Text, read_object};
 use crate::process::{fingerprint::Fingerprint, secret::Secret, secret_file::without_line_end};
 
@@ -7,6 +10,9 @@ use crate::process::{fingerprint::Fingerprint, secret::Secret, secret_file::with
 const MAX_SECRET: usize = 512;
 /// Longest name of a team, in characters.
 const MAX_TEAM: usize = 255;
+
+/// Most bytes of a key that is written down: each character takes six at the most.
+const LONGEST_WRITTEN: usize = 6 * (MAX_SECRET + MAX_TEAM) + 128;
 
 /// Holds an API key of well-formed parts; its secret is wiped on drop.
 ///
@@ -74,6 +80,24 @@ impl ApiKey {
     #[must_use]
     pub fn team_name(&self) -> Option<&str> {
         self.team_name.as_deref()
+    }
+
+    /// Writes it down as [`ApiKey::from_json`] reads it, as a key of this team.
+    #[must_use]
+    pub fn to_json(&self, team_name: Option<&str>) -> Zeroizing<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            key_id: &'a str,
+            key_secret: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            team_name: Option<&'a str>,
+        }
+        let written = Written { key_id: self.id(), key_secret: self.expose_secret(), team_name };
+        // It never grows, so that no copy is left behind (fault 236).
+        let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_WRITTEN));
+        serde_json::to_writer(&mut *text, &written).expect("it can be written to memory");
+        text.push(b'\n');
+        text
     }
 
     /// Hashes all of the key, to tell it from another within this process.
@@ -219,7 +243,7 @@ mod tests {
     use super::*;
 
     // faults 226 and 242
-    assert_not_impl_any!(ApiKey: Debug, Display, Clone, serde::Serialize);
+    assert_not_impl_any!(ApiKey: Debug, Display, Clone, Serialize);
 
     const ID: &str = "0a1b2c3d-0000-4000-8000-00000000aBcD";
 
@@ -239,6 +263,20 @@ mod tests {
         let key = ApiKey::from_json(text.as_bytes()).ok().unwrap();
         assert_eq!((key.expose_secret(), key.team_name()), ("+/", Some("acme")));
         assert_eq!(key.secret().expose(), b"+/");
+    }
+
+    // fault 236
+    #[test]
+    fn what_is_written_is_read_back_and_does_not_outgrow_its_room() {
+        let (secret, team) = ("\u{10348}\"\\é".repeat(128), "\u{10348}".repeat(255));
+        for (secret, team) in [("s3+/=", None), ("s", Some("acme")), (&secret, Some(&*team))] {
+            let key = ApiKey::new(ID, secret, team).ok().unwrap();
+            let text = key.to_json(key.team_name());
+            assert_eq!(text.capacity(), LONGEST_WRITTEN);
+            assert!(text.len() <= 8 * 1024, "fits the room that a rotation reserves");
+            let read = ApiKey::from_json(&text).ok().unwrap();
+            assert_eq!((read.id(), read.expose_secret(), read.team_name()), (ID, secret, team));
+        }
     }
 
     // fault 79

@@ -115,7 +115,11 @@ pub(super) fn read_along(
     }
 }
 
-fn read_json(path: &Path, access: Access, trail: &mut Trail) -> Result<KeyReading, KeyError> {
+pub(super) fn read_json(
+    path: &Path,
+    access: Access,
+    trail: &mut Trail,
+) -> Result<KeyReading, KeyError> {
     let root = TrustedDir::open(Path::new("/"), trail)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let contents = read_file(&root, &path, access, trail)?;

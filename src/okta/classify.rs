@@ -213,6 +213,16 @@ impl Answer<'_> {
         self.skew().apply(self.started + self.took)
     }
 
+    /// Reads a moment of the issuer's clock on ours.
+    #[must_use]
+    pub fn ours(&self, theirs: Wall) -> Wall {
+        match self.skew() {
+            Skew::None => theirs,
+            Skew::Ahead(by) => theirs - by,
+            Skew::Behind(by) => theirs + by,
+        }
+    }
+
     fn is_plain_json(&self) -> bool {
         let encoded = self.headers.get(header::CONTENT_ENCODING);
         wire::is_json(self.headers)

@@ -27,12 +27,13 @@ const LARGEST_REQUEST: usize = 4 * 1024;
 
 /// Speaks to one team's issuer, at one fixed origin (fault 60).
 pub struct IssuerClient {
-    http: Client,
-    clock: Arc<dyn Clock>,
-    team_name: String,
+    pub(super) http: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) origin: Url,
+    pub(super) team_name: String,
     service_token: Url,
     current_user: Url,
-    deadline: Duration,
+    pub(super) deadline: Duration,
 }
 
 impl IssuerClient {
@@ -46,12 +47,14 @@ impl IssuerClient {
         credential: &Credential,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TransportError> {
+        let (origin, team_name) = (&credential.base_url, &credential.team_name);
         Ok(Self {
             http: transport::build(okta)?,
             clock,
-            team_name: credential.team_name.clone(),
-            service_token: endpoint(credential, "service_token"),
-            current_user: endpoint(credential, "current_user"),
+            origin: origin.clone(),
+            team_name: team_name.clone(),
+            service_token: endpoint(origin, team_name, &["service_token"]),
+            current_user: endpoint(origin, team_name, &["current_user"]),
             deadline: transport::deadline(okta),
         })
     }
@@ -108,10 +111,10 @@ impl Issuer for IssuerClient {
 }
 
 /// Segments are encoded one by one, so that no team name leaves its place (fault 57).
-fn endpoint(credential: &Credential, call: &str) -> Url {
-    let mut url = credential.base_url.clone();
+pub(super) fn endpoint(origin: &Url, team_name: &str, call: &[&str]) -> Url {
+    let mut url = origin.clone();
     if let Ok(mut path) = url.path_segments_mut() {
-        path.clear().extend(["v1", "teams", &credential.team_name, call]);
+        path.clear().extend(["v1", "teams", team_name]).extend(call);
     }
     url
 }
@@ -137,13 +140,13 @@ pub fn bearer(token: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn failed(error: &reqwest::Error) -> MintError {
+pub(super) fn failed(error: &reqwest::Error) -> MintError {
     let reason = transport::reason(error);
     MintError { cause: transport::cause(error, reason), ..reason.into() }
 }
 
 /// Reads at most the cap; what was announced is not believed (fault 13).
-async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, MintError> {
+pub(super) async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, MintError> {
     let mut body = Zeroizing::new(Vec::with_capacity(LARGEST_BODY));
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
         if body.len() + chunk.len() > LARGEST_BODY {

@@ -4,6 +4,8 @@ pub mod classify;
 pub mod client;
 pub mod forwarder;
 pub mod issuer;
+pub mod key_answers;
+pub mod keys;
 pub mod mask;
 pub mod retry_time;
 pub mod timestamp;

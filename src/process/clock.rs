@@ -65,6 +65,13 @@ impl Clock for SystemClock {
     }
 }
 
+/// Tells the machine's name for its present boot; `None` where it has none.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 /// Makes a timer that fires at a moment of boot time, at once after a suspend that passed it.
 fn boot_timer(deadline: Tick) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
@@ -92,6 +99,12 @@ fn read(clock: ClockId) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_boot_has_one_name() {
+        assert!(boot_id().is_some_and(|id| id.len() == 36));
+        assert_eq!(boot_id(), boot_id());
+    }
 
     #[test]
     fn both_clocks_run() {

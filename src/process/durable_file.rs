@@ -14,6 +14,7 @@ use std::{
         fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
+    path::PathBuf,
 };
 
 use rustix::{
@@ -185,6 +186,12 @@ impl Draft {
         &self.name
     }
 
+    /// Tells where it lies, for messages.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join(&self.name)
+    }
+
     /// Writes all that it is to hold, reads it again, and puts it on the disk.
     ///
     /// # Errors
@@ -338,7 +345,11 @@ impl DurableError {
 }
 
 /// Puts the directory itself on the disk: the names in it, and what each names.
-fn settle(directory: &TrustedDir) -> Result<(), DurableError> {
+///
+/// # Errors
+///
+/// When the disk does not take it.
+pub fn settle(directory: &TrustedDir) -> Result<(), DurableError> {
     let settled = listable(directory).and_then(|open| retry(|| fs::fsync(&open)));
     settled.map_err(|errno| Act::SettleDirectory.failed(errno))
 }

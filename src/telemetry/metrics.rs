@@ -29,7 +29,10 @@ pub struct Metrics {
     rejections: IntCounterVec,
     clock_skew: GaugeVec,
     rate_limit_remaining: GaugeVec,
+    key_expiry: GaugeVec,
+    key_issued: GaugeVec,
     key_reloads: IntCounterVec,
+    key_rotations: IntCounterVec,
     ready: GaugeVec,
     requests: IntCounterVec,
     request_duration: HistogramVec,
@@ -77,7 +80,14 @@ impl Metrics {
                 .gauges("issuer_clock_skew_seconds", "How far the issuer's clock is ahead."),
             rate_limit_remaining: new
                 .gauges("issuer_rate_limit_remaining", "Calls left of the user's budget."),
+            key_expiry: new.gauges("key_expiry_timestamp_seconds", "End of the key, if any."),
+            key_issued: new.gauges("key_issued_timestamp_seconds", "When the key was issued."),
             key_reloads: new.counters("key_reloads_total", "Reads of a new key.", &["result"]),
+            key_rotations: new.counters(
+                "key_rotations_total",
+                "Times that Okta was asked for a new key.",
+                &["result"],
+            ),
             ready: new.gauges("credential_ready", "1 while a valid token is held."),
             requests: new.plain_counters(
                 "requests_total",
@@ -155,13 +165,15 @@ impl Metrics {
         }
         for result in RESULTS {
             self.key_reloads.with_label_values(&[name, result]);
+            self.key_rotations.with_label_values(&[name, result]);
         }
         CredentialMetrics { name: name.to_owned(), all: self.clone() }
     }
 
     /// Takes away what would look like a token of a credential that is no longer configured.
     pub fn forget_credential(&self, name: &str) {
-        let gauges = [&self.expiry, &self.issued, &self.next_refresh, &self.ready];
+        let token = [&self.expiry, &self.issued, &self.next_refresh, &self.ready];
+        let gauges = token.into_iter().chain([&self.key_expiry, &self.key_issued]);
         for gauge in gauges {
             // It is not there if there never was a token.
             gauge.remove_label_values(&[name]).ok();
@@ -320,6 +332,22 @@ impl CredentialMetrics {
     /// Counts a read of a changed key.
     pub fn count_key_reload(&self, success: bool) {
         self.all.key_reloads.with_label_values(&[self.name.as_str(), result(success)]).inc();
+    }
+
+    /// Counts a rotation, and those that came to nothing.
+    pub fn count_key_rotation(&self, success: bool) {
+        self.all.key_rotations.with_label_values(&[self.name.as_str(), result(success)]).inc();
+    }
+
+    /// Shows the life of the key in use; `None` hides what is not known, or never comes.
+    pub fn set_key(&self, issued: Option<Wall>, ends: Option<Wall>) {
+        for (gauge, at) in [(&self.all.key_issued, issued), (&self.all.key_expiry, ends)] {
+            match at {
+                Some(at) => gauge.with_label_values(&[&self.name]).set(seconds(at)),
+                // It is not there if it never was known.
+                None => drop(gauge.remove_label_values(&[&self.name])),
+            }
+        }
     }
 
     /// Shows whether a valid token is held.

@@ -6,8 +6,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     backoff::{Failure, Mend},
-    handle::{Command, Handle, Heard, Shared},
+    handle::{Command, Handle, Heard, KeyEnd, Shared},
     keys::{KeyTrouble, Keys},
+    lease::Lease,
     policy::{Event, Key, Mint, Policy, Publish, Release, Step, Trigger, Verdict},
     published::Published,
     state::{Failing, State},
@@ -72,6 +73,7 @@ impl BrokerSeat {
             keys,
             engine: None,
             refused: Refused::default(),
+            key_end: None,
         };
         broker.run(line).await;
     }
@@ -85,6 +87,7 @@ struct Broker<I, K> {
     /// There is none until a key could be read.
     engine: Option<Engine>,
     refused: Refused,
+    key_end: Option<KeyEnd>,
 }
 
 /// The policy and what it has set going.
@@ -136,6 +139,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             }
             Command::Lapsed(serial) => self.step(Event::Lapsed(serial), None),
             Command::Configure(settings) => self.configure(settings),
+            Command::KeyEnds(end) => self.key_ends(end),
         }
     }
 
@@ -204,6 +208,9 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         );
         self.desk.state.key_id = Some(key.id().to_owned());
         self.desk.state.key_since = self.desk.shared.clock.wall();
+        if let (None, Some((grant, lease))) = (self.desk.shared.last(), self.keys.recall()) {
+            self.desk.go_on_with(grant, lease);
+        }
         let last = self.desk.shared.last();
         let lease = last.as_ref().map(|published| published.lease());
         self.engine = Some(Engine {
@@ -233,7 +240,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             observed.allowance.into_iter().for_each(|told| self.desk.shared.note_allowance(told));
         }
         let failed = match outcome.result {
-            Ok(grant) => self.minted(mint, grant),
+            Ok(grant) => self.minted(mint, grant, outcome.took),
             Err(error) => self.failed(mint, error),
         };
         let failed = failed.map(Reason::label);
@@ -241,14 +248,19 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         self.desk.show(self.engine.as_ref());
     }
 
-    fn minted(&mut self, mint: Mint, grant: Grant) -> Option<Reason> {
+    fn minted(&mut self, mint: Mint, grant: Grant, took: Duration) -> Option<Reason> {
+        let life = self.life_of_key(mint).map(|left| left.saturating_add(took));
         let engine = self.engine.as_mut()?;
-        let event = Event::Minted { attempt: mint.attempt, lifetime: grant.lifetime };
+        let lifetime = grant.lifetime.min(life.unwrap_or(Duration::MAX));
+        let event = Event::Minted { attempt: mint.attempt, lifetime };
         let mut step = engine.policy.step(self.desk.now(), event, (self.desk.chance)());
         let failed = match step.publish.take() {
             Some(publish) => {
                 engine.adopt(publish.key, &mut self.desk);
                 self.desk.publish(grant, publish, mint);
+                if let Some(published) = self.desk.shared.last() {
+                    self.keys.keep(&engine.current, &published);
+                }
                 None
             }
             None => Some(self.desk.note_failure(mint, MintError::from(Reason::Expired))),
@@ -340,12 +352,14 @@ impl Engine {
     }
 
     fn mint(&mut self, mint: Mint, issuer: &Arc<impl Issuer>) {
-        let key = match (mint.key, &self.candidate) {
-            (Key::Candidate, Some(candidate)) => Arc::clone(candidate),
-            _ => Arc::clone(&self.current),
-        };
+        let key = Arc::clone(self.key(mint.key));
         let issuer = Arc::clone(issuer);
         self.flight = Some((mint, Box::pin(async move { issuer.mint(&key).await })));
+    }
+
+    fn key(&self, key: Key) -> &Arc<ApiKey> {
+        let candidate = self.candidate.as_ref().filter(|_| key == Key::Candidate);
+        candidate.unwrap_or(&self.current)
     }
 
     fn adopt(&mut self, key: Key, desk: &mut Desk) {
@@ -398,6 +412,20 @@ impl Desk {
         for waiter in self.waiters.drain(..) {
             Self::answer(Some(waiter), Heard::Served);
         }
+    }
+
+    /// Serves a token that an earlier process has kept.
+    fn go_on_with(&self, grant: Grant, lease: Lease) {
+        let (wall, lived) = (self.shared.clock.wall(), lease.published.since(lease.issued));
+        let published = Published::new(grant, lease, wall);
+        self.shared.metrics.set_token(wall - lived, published.wall_end());
+        tracing::info!(
+            credential = self.shared.name,
+            token_id = published.token_id(),
+            expires_at = %published.expires_at(),
+            "a token that was kept is served"
+        );
+        self.shared.publish(published);
     }
 
     fn log_refresh(&self, published: &Published, mint: Mint) {
@@ -490,6 +518,9 @@ pub fn system_chance() -> Chance {
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
+
+#[path = "broker_key_end.rs"]
+mod key_end;
 
 #[cfg(test)]
 #[path = "broker_tests.rs"]

@@ -60,6 +60,16 @@ pub(super) enum Command {
     Ask(oneshot::Sender<Heard>),
     Lapsed(Serial),
     Configure(RefreshSettings),
+    KeyEnds(KeyEnd),
+}
+
+/// Tells when a key ends, and with it every token that it has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEnd {
+    /// Id of the key.
+    pub key_id: String,
+    /// Its end by our clock; `None` for never.
+    pub ends: Option<Wall>,
 }
 
 /// Answers a command.
@@ -306,6 +316,18 @@ impl Handle {
         self.commands.send(Command::Configure(settings)).await.ok();
     }
 
+    /// Tells when a key ends: no token of it is served after that.
+    pub async fn key_ends(&self, end: KeyEnd) {
+        // A broker that has ended serves none.
+        self.commands.send(Command::KeyEnds(end)).await.ok();
+    }
+
+    /// Tells whether optional calls should be left to those who need them (fault 280).
+    #[must_use]
+    pub fn is_allowance_low(&self) -> bool {
+        self.shared.is_allowance_low()
+    }
+
     async fn ask(&self, command: impl FnOnce(oneshot::Sender<Heard>) -> Command) -> Heard {
         let (reply, answer) = oneshot::channel();
         let exchange = async {
@@ -339,6 +361,11 @@ impl Shared {
     pub(super) fn is_allowance_low(&self) -> bool {
         let latest = *self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
         latest.is_low(self.clock.tick())
+    }
+
+    /// Puts a shorter life of the same token in its place.
+    pub(super) fn shorten(&self, published: Published) {
+        self.published.store(Some(Arc::new(published)));
     }
 
     /// Gives what was published last, valid or not.

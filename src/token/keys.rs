@@ -2,7 +2,8 @@
 
 use std::{future::Future, sync::Arc};
 
-use crate::key::api_key::ApiKey;
+use super::{lease::Lease, published::Published};
+use crate::{key::api_key::ApiKey, okta::classify::Grant};
 
 /// Watches the place where a key lies.
 pub trait Keys: Send + 'static {
@@ -13,6 +14,14 @@ pub trait Keys: Send + 'static {
 
     /// Looks again now, for instance because the issuer has refused the key.
     fn look_again(&mut self);
+
+    /// Keeps a token that this key has made, for the next start of the process.
+    fn keep(&mut self, _key: &Arc<ApiKey>, _published: &Arc<Published>) {}
+
+    /// Gives, once, what an earlier process has kept for the first key.
+    fn recall(&mut self) -> Option<(Grant, Lease)> {
+        None
+    }
 }
 
 /// Says why there is no key, or no new one.

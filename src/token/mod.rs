@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod backoff;
 pub mod broker;
 pub mod budget;
+pub mod cache;
 pub mod format;
 pub mod handle;
 pub mod keys;

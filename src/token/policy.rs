@@ -279,6 +279,15 @@ impl Policy {
         }
     }
 
+    /// Cuts the life of the lease at hand to the end of its key; tells the lease if that cut it.
+    pub fn cut_life(&mut self, end: Tick, chance: f64) -> Option<Lease> {
+        let lease = self.lease.as_mut().filter(|lease| lease.expires > end)?;
+        lease.expires = end.max(lease.issued);
+        let lease = *lease;
+        self.refresh_at = self.refresh_at.min(self.refresh_point(&lease, chance));
+        Some(lease)
+    }
+
     /// Tells when the next mint starts by itself; `None` while one is in flight.
     #[must_use]
     pub fn wake_at(&self) -> Option<Tick> {

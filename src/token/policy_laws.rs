@@ -494,3 +494,20 @@ fn a_report_that_has_to_wait_does_not_put_off_the_refresh() {
     let step = world.play(Act::Report { stale: false }, 0.5);
     assert_eq!((step.verdict, step.wake_at), (Some(Verdict::Wait), Some(start + ms(2_000))));
 }
+
+// fault 116
+#[test]
+fn a_lease_is_cut_to_the_end_of_its_key_and_refreshed_before() {
+    let second = Duration::from_secs(1);
+    let mut policy = Policy::new(RefreshSettings::default(), None);
+    let now = Tick::from_boot(1000 * second);
+    let mint = policy.step(now, Event::Wake, 0.5).mint.unwrap();
+    let minted = Event::Minted { attempt: mint.attempt, lifetime: 3600 * second };
+    policy.step(now, minted, 0.5);
+    assert_eq!(policy.cut_life(now + 4000 * second, 0.5), None, "it ends before its key");
+    let lease = policy.cut_life(now + 600 * second, 0.5).unwrap();
+    assert_eq!(lease.remaining(now), 600 * second);
+    assert_eq!(policy.wake_at(), Some(now + 300 * second));
+    let over = policy.cut_life(Tick::default(), 0.5).unwrap();
+    assert!(!over.is_valid(now));
+}

@@ -29,6 +29,7 @@ pub struct Published {
     token_id: String,
     etag: HeaderValue,
     expires_at: Wall,
+    team_name: String,
     auth_headers: HeaderMap,
     text_headers: HeaderMap,
     json_headers: HeaderMap,
@@ -66,8 +67,23 @@ impl Published {
             oauth2: Countdown::oauth2(token),
             token_id,
             token: grant.token,
+            team_name: grant.team_name,
             lapse_told: AtomicBool::new(false),
         }
+    }
+
+    /// Gives the same token with this life, which is shorter.
+    #[must_use]
+    pub fn shortened(&self, lease: Lease) -> Self {
+        let cut = self.lease.expires.since(lease.expires);
+        let grant = Grant {
+            token: Secret::copy_of(self.token.expose()),
+            lifetime: lease.lifetime(),
+            expires_at: self.expires_at - cut,
+            team_name: self.team_name.clone(),
+        };
+        let published = self.wall_end - self.lease.remaining(self.lease.published);
+        Self::new(grant, lease, published)
     }
 
     /// Tells the place in the order of publications.
@@ -92,6 +108,12 @@ impl Published {
     #[must_use]
     pub fn shared_token(&self) -> Bytes {
         self.raw.clone()
+    }
+
+    /// Tells the team as the issuer writes it.
+    #[must_use]
+    pub fn team_name(&self) -> &str {
+        &self.team_name
     }
 
     /// Tells the fingerprint that is safe to log.
@@ -278,6 +300,21 @@ mod tests {
         let expected = serde_json::json!({"bearer_token": "SNTL.a.b", "team_name": "ac\"me",
             "expires_at": "2026-01-31T09:00:00Z", "token_id": id, "expires_in": 9});
         assert_eq!(json, expected);
+    }
+
+    // fault 116
+    #[test]
+    fn a_life_that_is_cut_is_cut_for_every_clock_and_reader() {
+        let whole = published(3600);
+        let lease = Lease { expires: START + secs(600), ..whole.lease() };
+        let cut = whole.shortened(lease);
+        assert_eq!((cut.token_id(), cut.etag()), (whole.token_id(), whole.etag()));
+        assert_eq!(cut.expires_at(), whole.expires_at() - secs(3000));
+        assert_eq!(cut.wall_end(), whole.wall_end() - secs(3000));
+        let now = (START + secs(10), WALL + secs(10));
+        assert_eq!(cut.remaining(now.0, now.1), secs(590));
+        let json = String::from_utf8(cut.body(Format::Json, secs(590)).to_vec()).expect("text");
+        assert!(json.contains("2026-01-31T08:10:00Z"), "{json}");
     }
 
     #[test]

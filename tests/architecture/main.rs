@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Each room and the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     (
         "app",
         &[
@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "outlet",
             "process",
             "proxy",
+            "rotator",
             "telemetry",
             "token",
         ],
@@ -35,12 +36,13 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "okta",
             "outlet",
             "process",
+            "rotator",
             "telemetry",
             "token",
         ],
     ),
     ("config", &[]),
-    ("control", &["local", "process", "proxy", "telemetry", "token"]),
+    ("control", &["local", "process", "proxy", "rotator", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
     ("local", &["config", "okta", "outlet", "process", "proxy", "telemetry", "token"]),
@@ -49,6 +51,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("outlet", &["config", "process", "telemetry", "token"]),
     ("process", &[]),
     ("proxy", &["config", "key", "okta", "process", "token"]),
+    ("rotator", &["config", "key", "okta", "process", "token"]),
     ("telemetry", &["config", "process"]),
     ("token", &["key", "okta", "process", "telemetry"]),
 ];
@@ -59,16 +62,20 @@ const LEAVES: [&str; 5] =
     ["token::format", "token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 23] = [
+const PURE: [&str; 27] = [
     "cli/api/call.rs",
     "cli/api/pages.rs",
     "cli/span.rs",
     "cli/table.rs",
     "cli/text.rs",
+    "key/journal.rs",
+    "key/rotation.rs",
+    "key/step.rs",
     "local/framing.rs",
     "local/guard.rs",
     "local/query.rs",
     "okta/classify.rs",
+    "okta/key_answers.rs",
     "okta/retry_time.rs",
     "okta/timestamp.rs",
     "okta/wire.rs",

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use reqwest::Url;
 
+use super::rotation::rotation;
 use crate::{
     config::{
-        kind::{FileName, Fraction, IssuerUrl, ListOf, Name, PathTo, Span, Switch, TeamName, Word},
+        kind::{FileName, Fraction, IssuerUrl, PathTo, Span, Switch, TeamName},
         model::{Credential, KeySource},
         places::Surroundings,
         reader::Section,
@@ -64,7 +65,7 @@ fn credential(
     let own_url = section.find("base_url", &IssuerUrl);
     let team_name = section.need("team_name", &TeamName, "set it to the team's name");
     let key = key(section, around);
-    rotation(&section.table("rotation"));
+    let rotation = rotation(&section.table("rotation"));
     let allow_group_readable_key = section.get("allow_group_readable_key", &Switch, false);
     let required = section.get("required", &Switch, true);
     let refresh = refresh(&section.table("refresh"));
@@ -75,6 +76,7 @@ fn credential(
         allow_group_readable_key,
         required,
         refresh,
+        rotation,
     })
 }
 
@@ -153,13 +155,4 @@ fn check_spacing(section: &Section<'_>, settings: &RefreshSettings) {
     for (key, _) in short.into_iter().filter(|(_, span)| *span < POLITE) {
         section.warn(key, "is under 1s: hard on the issuer", "keep that for tests");
     }
-}
-
-/// Reads `rotation`, which no version does yet: only whether it is well formed.
-fn rotation(section: &Section<'_>) {
-    section.find("every", &Span::LIFE);
-    section.find("user", &Word);
-    section.find("with", &Name);
-    section.get("delete_old", &Switch, false);
-    section.find("on_rotated", &ListOf::some(Word));
 }

@@ -18,6 +18,7 @@ mod credential;
 mod listener;
 mod overlap;
 mod reach;
+mod rotation;
 mod sink;
 
 /// Names that requests carry when they come from this machine.
@@ -32,14 +33,25 @@ pub(super) fn config(root: &Section<'_>, around: &Surroundings) -> Option<Config
     let telemetry = telemetry(&root.table("telemetry"));
     let control = control(&root.table("control"), around);
     let sinks = sink::all(root, &names);
-    let state_dir = state_dir(&root.table("state"), around);
+    let (state_dir, cache_token) = state(&root.table("state"), around);
     let process = process(&root.table("process"));
     let log = log(&root.table("log"));
     let (credentials, listeners, telemetry) = (credentials?, listeners?, telemetry?);
     let sinks = sinks?;
-    let config =
-        Config { okta, credentials, listeners, telemetry, control, sinks, state_dir, process, log };
+    let config = Config {
+        okta,
+        credentials,
+        listeners,
+        telemetry,
+        control,
+        sinks,
+        state_dir,
+        cache_token,
+        process,
+        log,
+    };
     overlap::check(root, &config, around);
+    rotation::check(root, &config);
     Some(config)
 }
 
@@ -91,12 +103,17 @@ fn control(section: &Section<'_>, around: &Surroundings) -> Option<Control> {
     }
 }
 
-fn state_dir(section: &Section<'_>, around: &Surroundings) -> Option<PathBuf> {
-    section.get("cache_token", &Switch, false);
-    match around.state_dir() {
+fn state(section: &Section<'_>, around: &Surroundings) -> (Option<PathBuf>, bool) {
+    let cache_token = section.get("cache_token", &Switch, false);
+    let dir = match around.state_dir() {
         Some(default) => Some(section.get("dir", &PathTo, default)),
         None => section.find("dir", &PathTo),
+    };
+    if cache_token && dir.is_none() && !section.has("dir") {
+        let problem = "has nowhere to keep the token";
+        section.complain("cache_token", problem, "set `state.dir`, or leave it out");
     }
+    (dir, cache_token)
 }
 
 fn process(section: &Section<'_>) -> Process {

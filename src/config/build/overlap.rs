@@ -95,7 +95,8 @@ fn is_of(key: &KeySource, file: &Path) -> bool {
     }
 }
 
-fn section<'t>(root: &Section<'t>, place: &str) -> Section<'t> {
+/// Goes down to a table by its path.
+pub(super) fn section<'t>(root: &Section<'t>, place: &str) -> Section<'t> {
     place.split('.').fold(root.clone(), |section, key| section.table(key))
 }
 

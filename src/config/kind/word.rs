@@ -88,6 +88,27 @@ fn is_dots(name: &str) -> bool {
     name.bytes().all(|byte| byte == b'.')
 }
 
+/// Reads a service user's name or id: one segment of a URL's path, read in one way only (fault 281).
+pub(in crate::config) struct UserName;
+
+impl Kind for UserName {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        let remedy = "write the name or id of a service user, as `bearerd users list` shows it";
+        let name = text(node, "a service user's name", remedy)?;
+        let harmless = !name.contains(['/', '\\', '%']) && !is_dots(name);
+        match harmless && name.chars().count() <= 255 {
+            true => Ok(name.to_owned()),
+            false => Err(Complaint::new("is no name that a path can carry", remedy)),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
 /// Reads what is logged: a level, or a filter of `tracing`.
 pub(in crate::config) struct Filter;
 

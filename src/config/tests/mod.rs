@@ -8,6 +8,7 @@ mod chance;
 mod layers;
 mod places;
 mod refused;
+mod rotation;
 mod values;
 
 /// The least that is accepted; rows add to it or override it.

@@ -99,7 +99,7 @@ async fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
         &["users", "set-status", "bot", "gone"],
         &["keys", "delete", "bot", "7"],
         &["keys", "delete", "bot"],
-        &["keys", "rotate"],
+        &["keys", "rotate", "--user", "bot"],
     ];
     for arguments in rows {
         let ended = scene.ask(arguments).await;
