@@ -303,7 +303,8 @@ impl Doors {
         let (credentials, roster) =
             (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
         let clock = Arc::clone(&self.commons.clock);
-        let app = Control::new(credentials, roster, clock, self.commons.closing.clone());
+        let (quit, closing) = (self.commons.quit.clone(), self.commons.closing.clone());
+        let app = Control::new(credentials, roster, clock, quit, closing);
         let server = self.server("control", app, guard, Limits::default(), &places);
         self.accept("control", &server, socket, &self.commons.closing);
         self.house.push(taken);

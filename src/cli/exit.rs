@@ -69,6 +69,16 @@ impl Exit {
         Self { code, sentence: sentence.into() }
     }
 
+    /// Tells whether another try may find somebody.
+    pub(super) const fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
+    /// Tells what it would say.
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// Says it and gives the code.
     pub(super) fn report(&self) -> ExitCode {
         for line in self.sentence.lines() {

@@ -23,6 +23,7 @@ mod terminal;
 mod text;
 mod token;
 mod users;
+mod wait;
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
@@ -85,6 +86,10 @@ enum Command {
     Status(status::Args),
     /// Ask the running daemon to mint a new token now
     Refresh(operate::RefreshArgs),
+    /// Wait until the daemon is ready, also for one that is yet to start
+    Wait(wait::Args),
+    /// Ask the running daemon to stop
+    Quit(operate::QuitArgs),
     /// List, show, create, enable, disable and delete service users of the team
     ///
     /// The running daemon is asked if there is one, on its control socket; else a token is minted for
@@ -143,6 +148,8 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Exec(args) => in_runtime(exec::run(args)),
         Command::Status(args) => in_runtime(status::run(args)),
         Command::Refresh(args) => in_runtime(operate::refresh(args)),
+        Command::Wait(args) => in_runtime(wait::run(args)),
+        Command::Quit(args) => in_runtime(operate::quit(args)),
         Command::Users(command) => in_runtime(users::run(command)),
         Command::Keys(command) => in_runtime(keys::run(command)),
         Command::Health(args) => in_runtime(health::run(args)),

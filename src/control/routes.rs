@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::status::{Credential, LastError, Listener, RefreshAnswer, State, Status};
+use super::status::{Credential, LastError, Listener, QuitAnswer, RefreshAnswer, State, Status};
 use crate::{
     local::{
         body::Body,
@@ -41,6 +41,8 @@ pub enum Endpoint {
     Status,
     /// `POST /v1/refresh`
     Refresh,
+    /// `POST /v1/quit`
+    Quit,
     /// `/v1/teams/**`
     Proxy,
     /// Any other path.
@@ -48,7 +50,8 @@ pub enum Endpoint {
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] = &[Self::Status, Self::Refresh, Self::Proxy, Self::Other];
+    const ALL: &'static [Self] =
+        &[Self::Status, Self::Refresh, Self::Quit, Self::Proxy, Self::Other];
 
     fn index(self) -> usize {
         self as usize
@@ -58,6 +61,7 @@ impl EndpointLabel for Endpoint {
         match self {
             Self::Status => "status",
             Self::Refresh => "refresh",
+            Self::Quit => "quit",
             Self::Proxy => "proxy",
             Self::Other => "other",
         }
@@ -85,20 +89,22 @@ pub struct Control {
     operators: Operators,
     clock: Arc<dyn Clock>,
     started: Tick,
+    quit: CancellationToken,
     stop: CancellationToken,
 }
 
 impl Control {
-    /// Makes the app; a stop of the daemon ends its waits.
+    /// Makes the app; `quit` is how it asks for a stop, and `stop` ends its waits.
     #[must_use]
     pub fn new(
         credentials: Arc<Credentials>,
         roster: Arc<Roster>,
         clock: Arc<dyn Clock>,
+        quit: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
         let (started, operators) = (clock.tick(), Operators::new(Arc::clone(&clock)));
-        Self { credentials, roster, operators, clock, started, stop }
+        Self { credentials, roster, operators, clock, started, quit, stop }
     }
 
     fn status(&self) -> Status {
@@ -132,6 +138,13 @@ impl Control {
         self.credentials.find(name).map(|member| vec![member.handle]).ok_or_else(unknown)
     }
 
+    /// The answer still goes out: a stop lets what is under way come to its end.
+    fn quit(&self) -> Response<Body> {
+        tracing::info!("asked to stop");
+        self.quit.cancel();
+        json(&QuitAnswer { stopping: true })
+    }
+
     async fn forward(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let name = request.headers_mut().remove(CREDENTIAL);
         let name = name.as_ref().map(|name| name.to_str().map_err(|_| unknown())).transpose()?;
@@ -154,6 +167,7 @@ impl App for Control {
         match request.uri.path() {
             "/v1/status" => Endpoint::Status,
             "/v1/refresh" => Endpoint::Refresh,
+            "/v1/quit" => Endpoint::Quit,
             path if path.starts_with("/v1/teams/") => Endpoint::Proxy,
             _ => Endpoint::Other,
         }
@@ -163,7 +177,9 @@ impl App for Control {
     fn proof(&self, endpoint: Endpoint) -> Proof {
         match endpoint {
             Endpoint::Proxy => Proof::Owner(our_uid()),
-            Endpoint::Status | Endpoint::Refresh | Endpoint::Other => Proof::Header,
+            Endpoint::Status | Endpoint::Refresh | Endpoint::Quit | Endpoint::Other => {
+                Proof::Header
+            }
         }
     }
 
@@ -189,10 +205,10 @@ impl App for Control {
                 Ok(()) => self.refresh(&request).await,
                 Err(problem) => Err(problem),
             },
+            Endpoint::Quit => allow(&request, "POST").map(|()| self.quit()),
             Endpoint::Proxy => self.forward(request).await,
-            Endpoint::Other => {
-                Err(Kind::NotFound.because("there are /v1/status, /v1/refresh and /v1/teams/"))
-            }
+            Endpoint::Other => Err(Kind::NotFound
+                .because("there are /v1/status, /v1/refresh, /v1/quit and /v1/teams/")),
         };
         answer.unwrap_or_else(Problem::into_response)
     }

@@ -106,3 +106,10 @@ pub struct RefreshAnswer {
     /// Why there is none.
     pub problem: Option<String>,
 }
+
+/// Answers `quit`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct QuitAnswer {
+    /// Whether the daemon has begun to stop.
+    pub stopping: bool,
+}

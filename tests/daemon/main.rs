@@ -25,6 +25,7 @@ mod exec;
 mod guard;
 mod hostile;
 mod intruders;
+mod jobs;
 mod keyfile;
 mod life;
 mod load;
