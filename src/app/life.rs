@@ -63,6 +63,7 @@ impl Bound {
         let outcome = self.reload();
         let at = outcome.is_ok().then(|| self.commons.clock.wall());
         self.commons.metrics.count_config_reload(at);
+        self.doors.note_reload(outcome.as_ref().err().map(ToString::to_string));
         match outcome {
             Ok(()) => {
                 tracing::info!("the configuration was read again");

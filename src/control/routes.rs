@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use http::{HeaderName, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::status::{Credential, LastError, Listener, QuitAnswer, RefreshAnswer, State, Status};
+use super::{
+    overview::Overview,
+    status::{QuitAnswer, RefreshAnswer},
+};
 use crate::{
     local::{
         body::Body,
@@ -17,16 +19,13 @@ use crate::{
         guard::Proof,
         problem::{Kind, Problem, answer},
         query::{self, Parameter},
-        routes::{LocalApi, allow},
-        server::{App, Server, forwarded},
+        routes::allow,
+        server::{App, forwarded},
     },
     process::{clock::Clock, path_error::our_uid},
     proxy::{Upstream, operators::Operators},
     telemetry::metrics::Endpoint as EndpointLabel,
-    token::{
-        handle::{Handle, Refreshed},
-        timing::Tick,
-    },
+    token::handle::{Handle, Refreshed},
 };
 
 /// Names the credential whose token is put into a forwarded call; the first one if not said.
@@ -68,27 +67,11 @@ impl EndpointLabel for Endpoint {
     }
 }
 
-/// The listeners that are open now.
-pub type Roster = ArcSwap<Vec<Open>>;
-
-/// Names one open listener.
-#[derive(Clone)]
-pub struct Open {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its addresses as they were bound.
-    pub addresses: Vec<String>,
-    /// What serves there.
-    pub server: Arc<Server<LocalApi>>,
-}
-
 /// Answers operators.
 pub struct Control {
     credentials: Arc<Credentials>,
-    roster: Arc<Roster>,
+    overview: Arc<Overview>,
     operators: Operators,
-    clock: Arc<dyn Clock>,
-    started: Tick,
     quit: CancellationToken,
     stop: CancellationToken,
 }
@@ -98,24 +81,12 @@ impl Control {
     #[must_use]
     pub fn new(
         credentials: Arc<Credentials>,
-        roster: Arc<Roster>,
+        overview: Arc<Overview>,
         clock: Arc<dyn Clock>,
         quit: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
-        let (started, operators) = (clock.tick(), Operators::new(Arc::clone(&clock)));
-        Self { credentials, roster, operators, clock, started, quit, stop }
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime: self.clock.tick().since(self.started).as_secs(),
-            ready: self.credentials.are_ready(),
-            credentials: self.credentials.all().values().map(credential).collect(),
-            listeners: self.roster.load().iter().map(listener).collect(),
-        }
+        Self { credentials, overview, operators: Operators::new(clock), quit, stop }
     }
 
     async fn refresh(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
@@ -200,7 +171,7 @@ impl App for Control {
         _client: &Busy,
     ) -> Response<Body> {
         let answer = match endpoint {
-            Endpoint::Status => allow(&request, "GET").map(|()| json(&self.status())),
+            Endpoint::Status => allow(&request, "GET").map(|()| json(&self.overview.status())),
             Endpoint::Refresh => match allow(&request, "POST") {
                 Ok(()) => self.refresh(&request).await,
                 Err(problem) => Err(problem),
@@ -221,51 +192,6 @@ fn unknown() -> Problem {
 fn json(value: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(value).unwrap_or_default();
     answer(StatusCode::OK, "application/json", body.into())
-}
-
-fn credential(member: &Member) -> Credential {
-    let handle = &member.handle;
-    let (tick, wall) = handle.now();
-    let state = handle.state();
-    let current = handle.current();
-    let published = current.as_ref().map(|(published, _)| published);
-    Credential {
-        name: handle.name().to_owned(),
-        team_name: member.team_name.clone(),
-        required: member.required,
-        state: match (&current, &state.failing, &state.key_id) {
-            (Some(_), None, _) => State::Valid,
-            (Some(_), Some(_), _) => State::Failing,
-            (None, _, Some(_)) => State::NoToken,
-            (None, _, None) => State::NoKey,
-        },
-        token_id: published.map(|published| published.token_id().to_owned()),
-        expires_at: published.map(|published| published.expires_at().to_string()),
-        expires_in: current.as_ref().map(|(_, left)| left.as_secs()),
-        lifetime: published.map(|published| published.lease().lifetime().as_secs()),
-        next_refresh_in: state.next_refresh.map(|next| next.since(tick).as_secs()),
-        key_age: state.key_id.as_ref().map(|_| wall.since(state.key_since).as_secs()),
-        key_id: state.key_id.clone(),
-        candidate_key_id: state.candidate_key_id.clone(),
-        key_trouble: state.key_trouble.clone(),
-        last_error: state.failing.map(|failing| LastError {
-            reason: failing.error.reason.label().to_owned(),
-            problem: failing.error.to_string(),
-            at: failing.at.to_string(),
-            times: failing.times,
-        }),
-    }
-}
-
-fn listener(open: &Open) -> Listener {
-    let metrics = open.server.metrics();
-    Listener {
-        name: open.name.clone(),
-        addresses: open.addresses.clone(),
-        connections: u64::try_from(metrics.connections.get()).unwrap_or(0),
-        requests: metrics.requests(),
-        denied: metrics.denied(),
-    }
 }
 
 fn refresh_answer(handle: &Handle, refreshed: Refreshed) -> RefreshAnswer {

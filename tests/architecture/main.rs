@@ -59,12 +59,17 @@ const LEAVES: [&str; 5] =
     ["token::format", "token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 23] = [
+const PURE: [&str; 28] = [
     "cli/api/call.rs",
     "cli/api/pages.rs",
     "cli/span.rs",
+    "cli/status/draw.rs",
     "cli/table.rs",
     "cli/text.rs",
+    "control/history.rs",
+    "control/page.rs",
+    "control/page/plot.rs",
+    "control/span.rs",
     "local/framing.rs",
     "local/guard.rs",
     "local/query.rs",
