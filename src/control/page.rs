@@ -70,8 +70,9 @@ impl Html {
     fn cell(&mut self, head: &str, class: &str, fill: impl FnOnce(&mut Self)) {
         // Writing to a string cannot fail.
         write!(self.0, "<td role=\"cell\" data-head=\"{head}\" class=\"{class}\">").ok();
+        self.raw("<div>");
         fill(self);
-        self.raw("</td>");
+        self.raw("</div></td>");
     }
 
     fn count(&mut self, head: &str, count: u64) {
