@@ -4,6 +4,7 @@ mod api;
 mod check;
 #[cfg(feature = "emulator")]
 mod dev;
+mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exec;
@@ -78,6 +79,10 @@ enum Command {
     Dev(dev::Args),
     /// Validate the configuration and the key files; print what is in force and why
     Check(check::Args),
+    /// Find out why it does not work: configuration, issuer, key, daemon, sockets
+    ///
+    /// Mints one token for each credential, as 'check --online' does, and changes nothing.
+    Doctor(doctor::Args),
     /// Print the current token of the running daemon
     Token(token::Args),
     /// Run a program with the token in its environment
@@ -144,6 +149,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         #[cfg(feature = "emulator")]
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
+        Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Token(args) => in_runtime(token::run(args)),
         Command::Exec(args) => in_runtime(exec::run(args)),
         Command::Status(args) => in_runtime(status::run(args)),

@@ -108,7 +108,7 @@ impl Issuer for IssuerClient {
 }
 
 /// Segments are encoded one by one, so that no team name leaves its place (fault 57).
-fn endpoint(credential: &Credential, call: &str) -> Url {
+pub(super) fn endpoint(credential: &Credential, call: &str) -> Url {
     let mut url = credential.base_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.clear().extend(["v1", "teams", &credential.team_name, call]);
@@ -137,7 +137,7 @@ pub fn bearer(token: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn failed(error: &reqwest::Error) -> MintError {
+pub(super) fn failed(error: &reqwest::Error) -> MintError {
     let reason = transport::reason(error);
     MintError { cause: transport::cause(error, reason), ..reason.into() }
 }

@@ -1,10 +1,12 @@
 //! The issuer: what is asked of it, and what its answers mean.
 
+pub mod certificate;
 pub mod classify;
 pub mod client;
 pub mod forwarder;
 pub mod issuer;
 pub mod mask;
+pub mod probe;
 pub mod retry_time;
 pub mod timestamp;
 pub mod transport;

@@ -21,6 +21,7 @@ mod clocks;
 mod commands;
 mod deadlines;
 mod descriptors;
+mod doctor;
 mod exec;
 mod guard;
 mod hostile;
