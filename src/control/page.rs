@@ -151,7 +151,7 @@ fn credential(page: &mut Html, credential: &Credential) {
     page.cell("State", class, |page| {
         page.raw(credential.state.word());
         if !credential.required {
-            page.raw(" (not required)");
+            page.raw("<small>not required</small>");
         }
     });
     page.cell("Life left", "life", |page| life(page, credential));
@@ -166,7 +166,7 @@ fn credential(page: &mut Html, credential: &Credential) {
     page.cell("Key", "", |page| match (&credential.key_id, credential.key_age) {
         (Some(id), Some(age)) => {
             page.text(id.split('-').next().unwrap_or(id));
-            page.raw(&format!("…, for {}", span(age)));
+            page.raw(&format!("… <small>for {}</small>", span(age)));
         }
         _ => page.raw("none"),
     });
@@ -179,8 +179,11 @@ fn life(page: &mut Html, credential: &Credential) {
     let (Some(left), Some(whole)) = (credential.expires_in, credential.lifetime) else {
         return page.raw("none");
     };
-    let text = format!("{} of {}", span(left), span(whole));
-    page.raw(&format!("<meter min=\"0\" max=\"{whole}\" value=\"{left}\">{text}</meter> {text}"));
+    let (life, of) = (span(left), span(whole));
+    page.raw(&format!(
+        "<meter min=\"0\" max=\"{whole}\" value=\"{left}\">{life} of {of}</meter> {life} \
+         <small>of {of}</small>"
+    ));
 }
 
 fn troubles(page: &mut Html, credential: &Credential) {
@@ -296,7 +299,7 @@ mod tests {
     #[test]
     fn what_is_to_be_looked_at_is_there() {
         let page = page();
-        for word in ["not ready", "Life left", "50m of 1h", "in 20s", "(not required)", "1d 1h"] {
+        for word in ["not ready", "Life left", "50m of 1h", "in 20s", "not required", "1d 1h"] {
             assert!(page.contains(word), "{word}: {page}");
         }
         assert!(page.contains("not in force") && page.contains("(3 times, last at"));
