@@ -10,6 +10,7 @@ mod emulator;
 mod exec;
 mod exit;
 mod health;
+mod init;
 mod keys;
 mod okta_clients;
 mod operate;
@@ -79,6 +80,8 @@ enum Command {
     Dev(dev::Args),
     /// Validate the configuration and the key files; print what is in force and why
     Check(check::Args),
+    /// Write a first configuration and key file, asking for what no flag says
+    Init(init::Args),
     /// Find out why it does not work: configuration, issuer, key, daemon, sockets
     ///
     /// Mints one token for each credential, as 'check --online' does, and changes nothing.
@@ -149,6 +152,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         #[cfg(feature = "emulator")]
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
+        Command::Init(args) => in_runtime(init::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Token(args) => in_runtime(token::run(args)),
         Command::Exec(args) => in_runtime(exec::run(args)),

@@ -4,6 +4,7 @@ use crate::bench::{
     Daemon, Home, Place, Stand,
     daemon::{Ended, dev, run},
     home::{any_key, program},
+    terminal::Terminal,
     until,
 };
 
@@ -113,6 +114,22 @@ async fn status_that_is_piped_says_what_changes_and_ends_with_its_reader() {
     assert!(watching.is_running(), "it may come back");
     watching.signal(rustix::process::Signal::INT);
     assert_eq!(watching.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn status_in_a_terminal_gives_the_cursor_back() {
+    let stand = Stand::new().await;
+    let _daemon = stand.start().await;
+    let mut terminal = Terminal::start(&stand.home.command(&["status", "--watch"]));
+    terminal.until_shown("Ctrl-C ends").await;
+    let first = terminal.shown();
+    assert!(first.contains("\u{1b}[?25l") && first.contains("\u{1b}[32mvalid\u{1b}[0m"), "{first}");
+    until("it is drawn over", async || terminal.shown().matches("as of").count() > 1).await;
+    assert!(terminal.shown().contains("F\u{1b}") || terminal.shown().contains("Fbearerd"));
+    assert!(!terminal.shown().contains("\u{1b}[?25h"));
+    terminal.types("\u{3}");
+    assert_eq!(terminal.exit().await.code(), Some(0));
+    terminal.until_shown("\u{1b}[?25h").await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod doctor;
 mod exec;
 mod guard;
 mod hostile;
+mod init;
 mod intruders;
 mod jobs;
 mod keyfile;

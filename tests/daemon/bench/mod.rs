@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod home;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod user;
 
