@@ -77,8 +77,12 @@ pub(super) struct Opening {
 impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>, handed: Handed) -> Self {
         let roster = Arc::default();
-        let (everybody, clock) = (Arc::clone(&commons.credentials), Arc::clone(&commons.clock));
-        let overview = Arc::new(Overview::new(everybody, Arc::clone(&roster), clock));
+        let overview = Arc::new(Overview::new(
+            Arc::clone(&commons.credentials),
+            Arc::clone(&roster),
+            Arc::clone(&commons.sinks),
+            Arc::clone(&commons.clock),
+        ));
         let access_tokens = AccessTokens::new(commons.clone());
         let descriptors = Arc::new(Semaphore::new(commons.shares.listeners));
         Self {

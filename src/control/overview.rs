@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::{
     history::{Counts, History},
     page,
-    status::{Credential, LastError, Listener, RefusedReload, State, Status},
+    status::{self, Credential, LastError, Listener, RefusedReload, State, Status},
 };
 use crate::{
     local::{
@@ -16,6 +16,7 @@ use crate::{
         server::Server,
         telemetry::Page,
     },
+    outlet::sink::{self, Sink},
     process::clock::Clock,
     token::{state::Failing, timing::Tick},
 };
@@ -38,6 +39,7 @@ pub struct Open {
 pub struct Overview {
     credentials: Arc<Credentials>,
     roster: Arc<Roster>,
+    sinks: Arc<sink::Roster>,
     clock: Arc<dyn Clock>,
     started: Tick,
     refused_reload: ArcSwapOption<RefusedReload>,
@@ -47,10 +49,15 @@ pub struct Overview {
 impl Overview {
     /// Begins to look; the daemon starts now.
     #[must_use]
-    pub fn new(credentials: Arc<Credentials>, roster: Arc<Roster>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        credentials: Arc<Credentials>,
+        roster: Arc<Roster>,
+        sinks: Arc<sink::Roster>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let started = clock.tick();
         let (refused_reload, history) = (ArcSwapOption::empty(), Mutex::default());
-        Self { credentials, roster, clock, started, refused_reload, history }
+        Self { credentials, roster, sinks, clock, started, refused_reload, history }
     }
 
     /// Takes note of how a reload went: why it was refused, if it was.
@@ -76,6 +83,7 @@ impl Overview {
             refused_reload: self.refused_reload.load().as_deref().cloned(),
             credentials: self.credentials.all().values().map(credential).collect(),
             listeners: self.roster.load().iter().map(listener).collect(),
+            sinks: self.sinks.all().iter().map(|sink| told(sink)).collect(),
         }
     }
 
@@ -159,4 +167,10 @@ fn listener(open: &Open) -> Listener {
         requests: metrics.requests(),
         denied: metrics.denied(),
     }
+}
+
+fn told(sink: &Sink) -> status::Sink {
+    let (good, reason) = sink.report();
+    let path = sink.path().display().to_string();
+    status::Sink { name: sink.name().to_owned(), path, good, reason }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::{
     history::Counts,
     span::span,
-    status::{Credential, Listener, State, Status},
+    status::{Credential, Listener, Sink, State, Status},
 };
 use crate::token::timing::Wall;
 
@@ -32,6 +32,7 @@ pub fn draw(status: &Status, minutes: &[Counts], now: Wall) -> String {
     credentials(&mut page, &status.credentials);
     plot::draw(&mut page, minutes);
     listeners(&mut page, &status.listeners);
+    sinks(&mut page, &status.sinks);
     page.raw("</main>\n</body>\n</html>\n");
     page.0
 }
@@ -224,6 +225,23 @@ fn listeners(page: &mut Html, listeners: &[Listener]) {
     page.raw("</section>\n");
 }
 
+fn sinks(page: &mut Html, sinks: &[Sink]) {
+    if sinks.is_empty() {
+        return;
+    }
+    page.raw("<section aria-labelledby=\"sinks\">\n<h2 id=\"sinks\">Sinks</h2>\n");
+    page.table("Files that hold the token", &["Name", "State"]);
+    for sink in sinks {
+        page.row(&sink.name);
+        page.cell("State", if sink.good { "address" } else { "address odd" }, |page| {
+            page.text(&sink.reason);
+        });
+        page.end_row();
+    }
+    page.end_table();
+    page.raw("</section>\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +285,7 @@ mod tests {
                 requests: 2,
                 denied: 3,
             }],
+            sinks: vec![Sink { name: evil(), path: evil(), good: false, reason: evil() }],
         }
     }
 

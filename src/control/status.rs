@@ -19,6 +19,8 @@ pub struct Status {
     pub credentials: Vec<Credential>,
     /// The listeners, by name.
     pub listeners: Vec<Listener>,
+    /// The sinks, by name.
+    pub sinks: Vec<Sink>,
 }
 
 /// Tells why the configuration in force is not the one on the disk.
@@ -144,6 +146,19 @@ pub struct Listener {
     pub requests: u64,
     /// Requests refused since the start.
     pub denied: u64,
+}
+
+/// Tells how one sink stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Sink {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// Whether it holds the valid token, and its command knows.
+    pub good: bool,
+    /// In one sentence: what there is, or what is wrong.
+    pub reason: String,
 }
 
 /// Answers `refresh` for one credential.

@@ -40,7 +40,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("config", &[]),
-    ("control", &["local", "process", "proxy", "telemetry", "token"]),
+    ("control", &["local", "outlet", "process", "proxy", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
     ("local", &["config", "okta", "outlet", "process", "proxy", "telemetry", "token"]),

@@ -63,6 +63,18 @@ async fn status_and_refresh_tell_how_it_stands() {
     assert_eq!(stand.issuer.mint_calls(), 2);
 }
 
+#[tokio::test]
+async fn status_shows_sinks() {
+    let mut stand = Stand::new().await;
+    let file = stand.home.path("token");
+    stand.home.set("sinks.app.path", file.to_str().unwrap());
+    let daemon = stand.start().await;
+    until("the sink is filled", async || daemon.status().await["sinks"][0]["good"] == true).await;
+    let shown = command(&stand.home, &["status"]).await;
+    let row = format!("app   fresh  {}", file.display());
+    assert!(shown.out.contains(&row), "{shown:?}");
+}
+
 // fault 91: what is wrong with a new key says nothing of the one in use
 #[tokio::test]
 async fn status_tells_a_refused_new_key_from_the_one_in_use() {

@@ -187,3 +187,25 @@ async fn once_goes_without_what_is_not_required() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.err.contains("bearerd: credential spare: no token: "), "{ended:?}");
 }
+
+// fault 216: an init container leaves the token for those that come after it
+#[tokio::test]
+async fn once_fills_the_sinks_or_says_why_not() {
+    let mut stand = Stand::new().await;
+    let file = stand.home.path("token");
+    stand.home.set("sinks.app.path", file.to_str().unwrap());
+    let ended = command(&stand.home, &["run", "--once"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(stand.accepts(&token).await, 200);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let ended = command(&stand.home, &["run", "--once"]).await;
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.err.contains("token is no regular file"), "{ended:?}");
+    std::fs::remove_dir(&file).unwrap();
+    stand.home.set("sinks.app.on_change", vec!["/bin/false"]);
+    let ended = command(&stand.home, &["run", "--once"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("bearerd: sink app: "), "{ended:?}");
+}

@@ -84,6 +84,9 @@ fn standing(topic: &str, status: &Status) -> Vec<Finding> {
         let warn = |trouble| Finding::warn_with(topic, &words(trouble));
         found.extend(troubles.into_iter().map(warn));
     }
+    for sink in status.sinks.iter().filter(|sink| !sink.good) {
+        found.push(Finding::warn_with(topic, &format!("sink {}: {}", sink.name, sink.reason)));
+    }
     found.push(if status.ready {
         Finding::ok(topic, "it is ready: every required credential has a valid token")
     } else {
@@ -192,6 +195,7 @@ mod tests {
             refused_reload: None,
             credentials: Vec::new(),
             listeners: Vec::new(),
+            sinks: Vec::new(),
         }
     }
 

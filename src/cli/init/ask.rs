@@ -13,7 +13,11 @@ use rustix::{
 use zeroize::Zeroizing;
 
 use crate::{
-    cli::{exit::Exit, run::signals, terminal::complain},
+    cli::{
+        exit::Exit,
+        run::{catch_signals, signals},
+        terminal::complain,
+    },
     process::signals::Signals,
 };
 
@@ -35,7 +39,8 @@ type Line = Zeroizing<Vec<u8>>;
 impl Asker {
     pub(super) fn new(secret_is_piped: bool) -> Result<Self, Exit> {
         let is_terminal = io::stdin().is_terminal();
-        Ok(Self { signals: signals()?, is_terminal, secret_is_piped })
+        let signals = signals(catch_signals()?)?;
+        Ok(Self { signals, is_terminal, secret_is_piped })
     }
 
     /// Asks until the answer can be used.

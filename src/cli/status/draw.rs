@@ -7,7 +7,7 @@ use crate::{
         terminal::{Tone, paint},
         text::{clean, wrap},
     },
-    control::status::{Credential, Listener, State, Status},
+    control::status::{Credential, Listener, Sink, State, Status},
 };
 
 /// Width that every terminal has.
@@ -42,7 +42,20 @@ pub(super) fn draw(status: &Status, colour: bool) -> String {
     let heads = ["LISTENER", "OPEN", "REQUESTS", "REFUSED", "ADDRESS"];
     let rows = status.listeners.iter().flat_map(listener_rows).collect::<Vec<_>>();
     text.push_str(&Table::new(&heads, colour).draw(&rows));
+    if !status.sinks.is_empty() {
+        text.push('\n');
+        let rows = status.sinks.iter().map(sink_row).collect::<Vec<_>>();
+        text.push_str(&Table::new(&["SINK", "STATE", "FILE"], colour).draw(&rows));
+        for sink in status.sinks.iter().filter(|sink| !sink.good) {
+            text.push_str(&notice(&format!("{}: {}", sink.name, sink.reason), colour));
+        }
+    }
     text
+}
+
+fn sink_row(sink: &Sink) -> Vec<Cell> {
+    let (word, tone) = if sink.good { ("fresh", Tone::Good) } else { ("not fresh", Tone::Odd) };
+    vec![(name(&sink.name), None), (word.to_owned(), Some(tone)), (clean(&sink.path), None)]
 }
 
 /// What a status says but for times and counts: two with the same essence are no news.
@@ -196,6 +209,7 @@ mod tests {
                 requests: 1_234,
                 denied: 0,
             }],
+            sinks: Vec::new(),
         }
     }
 
@@ -212,6 +226,25 @@ apps      2     1234      0        unix:/run/bearerd/bearerd.sock
                                    tcp:[::1]:8420
 ";
         assert_eq!(draw(&status(), false), expected);
+    }
+
+    #[test]
+    fn sinks_are_shown_where_there_are_some() {
+        let sink = |name: &str, good| Sink {
+            name: name.into(),
+            path: format!("/run/{name}"),
+            good,
+            reason: format!("/run/{name} waits for a token"),
+        };
+        let drawn =
+            draw(&Status { sinks: vec![sink("a", true), sink("b", false)], ..status() }, false);
+        let expected = "
+SINK  STATE      FILE
+a     fresh      /run/a
+b     not fresh  /run/b
+  ! b: /run/b waits for a token
+";
+        assert!(drawn.ends_with(expected), "{drawn}");
     }
 
     #[test]
