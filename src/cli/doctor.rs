@@ -4,17 +4,13 @@ mod credential;
 mod daemon;
 mod finding;
 mod issuer;
+mod machine;
 mod person;
 mod visit;
 
-use std::{
-    collections::BTreeMap, net::TcpStream, os::unix::net::UnixStream, sync::Arc, time::Duration,
-};
-
-use http::{Method, StatusCode};
+use std::{collections::BTreeMap, sync::Arc};
 
 use self::{
-    daemon::{Daemon, Kernel, Place},
     finding::{Finding, Mark, Report, counted},
     issuer::Proxies,
 };
@@ -22,30 +18,18 @@ use super::{
     api::rights,
     exit::{Class, Exit},
     settings::Settings,
-    terminal, token,
+    terminal,
 };
 use crate::{
     config::{
         self, Config, Severity,
-        model::{Bind, Credential, Listener, Okta, SocketFile},
-    },
-    control::{
-        client::{self, Address},
-        status::Status,
+        model::{Credential, Okta},
     },
     key,
-    local::{access_token::AccessTokenFile, bind::unix},
     okta::{client::IssuerClient, issuer::Issuer, probe, transport::TransportError},
-    process::{
-        clock::{Clock, SystemClock},
-        feed::Source,
-        path_error::our_uid,
-        trusted_dir::{Trail, TrustedDir},
-    },
+    process::clock::{Clock, SystemClock},
 };
 
-/// A daemon answers at once.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Variables that other HTTP clients obey.
 const PROXIES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
@@ -67,7 +51,7 @@ pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let mut report = Report::default();
     if let Some(config) = configuration(&args.settings, &mut report) {
         issuers(&config, &mut report).await;
-        places(&config, &mut report).await;
+        machine::look(&config, &mut report).await;
         for (name, listener) in person.iter().flat_map(|_| &config.listeners) {
             let visits = visit::look(name, listener);
             let judged =
@@ -188,98 +172,4 @@ async fn credential(okta: &Okta, name: &str, one: &Credential, is_reached: bool)
         found.extend(credential::role(&topic, &rights));
     }
     found
-}
-
-/// Looks at the daemon, its sockets and its directories.
-async fn places(config: &Config, report: &mut Report) {
-    state(config, report);
-    let daemon = daemon(config).await;
-    let runs = match &daemon {
-        Daemon::Running(..) => Some(true),
-        Daemon::Nobody(_) => Some(false),
-        Daemon::Closed(_) | Daemon::Unasked => None,
-    };
-    report.extend(daemon::judge(&daemon, our_uid()));
-    for (name, listener) in &config.listeners {
-        let topic = format!("listener {name}");
-        for bind in &listener.bind {
-            let place = place(bind, &listener.socket, runs);
-            report.add(daemon::place(&topic, bind, Some(listener), &place));
-        }
-        if let Some(file) = &listener.guard.access_token_file
-            && let Err(error) = AccessTokenFile(file.clone()).read(&mut Trail::default())
-            && (runs == Some(true) || !error.is_missing())
-        {
-            report.add(Finding::fail_with(&topic, Class::Configuration, &error.to_string()));
-        }
-    }
-}
-
-fn state(config: &Config, report: &mut Report) {
-    const TOPIC: &str = "state";
-    let needs_it = config.listeners.values().any(Listener::keeps_local_token);
-    let opened =
-        config.state_dir.as_ref().map(|dir| (dir, TrustedDir::open(dir, &mut Trail::default())));
-    report.add(match opened {
-        _ if !needs_it => Finding::skip(TOPIC, "this configuration keeps nothing over a restart"),
-        None => {
-            Finding::warn(TOPIC, "no state.dir: local tokens end with the daemon", "set state.dir")
-        }
-        Some((dir, Ok(_))) => Finding::ok(TOPIC, format!("{} can be used", dir.display())),
-        Some((_, Err(error))) => Finding::warn_with(TOPIC, &format!("state.dir: {error}")),
-    });
-}
-
-async fn daemon(config: &Config) -> Daemon {
-    let Some(control) = &config.control else { return Daemon::Unasked };
-    let address = Address::Unix(control.path.clone());
-    let answer = match client::call(&address, Method::GET, "/v1/status", PATIENCE).await {
-        Ok(answer) => answer,
-        Err(error) if error.is_nobody() => return Daemon::Nobody(error.to_string()),
-        Err(error) => return Daemon::Closed(error.to_string()),
-    };
-    if answer.status() != StatusCode::OK {
-        return Daemon::Closed(token::refused(&answer).sentence().to_owned());
-    }
-    match serde_json::from_slice::<Status>(answer.body()) {
-        Ok(status) => {
-            let kernel = kernel(status.pid);
-            Daemon::Running(Box::new(status), kernel)
-        }
-        Err(_) => Daemon::Closed("the daemon is of another version than this command".to_owned()),
-    }
-}
-
-/// Reads what `/proc` tells of a process, as far as we may.
-fn kernel(pid: u32) -> Kernel {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-    let word = |text: &str, name: &str, place: usize| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().nth(place)?.parse::<usize>().ok()
-    };
-    let uid = read("status").and_then(|text| word(&text, "Uid:", 1));
-    Kernel {
-        uid: uid.and_then(|uid| u32::try_from(uid).ok()),
-        open: std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count),
-        most: read("limits").and_then(|text| word(&text, "Max open files", 0)),
-    }
-}
-
-/// Tries an address; without a daemon it is looked at whether a socket could be there.
-fn place(bind: &Bind, file: &SocketFile, runs: Option<bool>) -> Place {
-    let tried = match bind {
-        Bind::Unix(path) => UnixStream::connect(path).map(drop),
-        // A port that the kernel chose is not known here.
-        Bind::Tcp(at) if at.port() == 0 => return Place::Free,
-        Bind::Tcp(at) => TcpStream::connect_timeout(at, PATIENCE).map(drop),
-    };
-    match (tried, bind) {
-        (Ok(()), _) => Place::Listens,
-        (Err(error), _) if runs == Some(true) => Place::Silent(error.kind().to_string()),
-        (Err(_), Bind::Unix(path)) => match unix::look(path, file) {
-            Ok(()) => Place::Free,
-            Err(error) => Place::Blocked(error.to_string()),
-        },
-        (Err(_), Bind::Tcp(_)) => Place::Free,
-    }
 }

@@ -16,6 +16,8 @@ use crate::token::format::Format;
 
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for one look, however short the wait.
+const LEAST: Duration = Duration::from_millis(200);
 /// Pauses between two looks: at first the daemon is likely to come soon.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
@@ -41,7 +43,7 @@ enum Missing {
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let door = args.place.find(&args.settings)?;
     let mut missing = None;
-    match timeout(args.timeout, come(&door, &mut missing)).await {
+    match timeout(args.timeout.max(LEAST), come(&door, &mut missing)).await {
         Ok(outcome) => outcome,
         Err(_late) => {
             let reason = reason(&door, missing).await;

@@ -21,7 +21,7 @@ pub(super) fn key(
     match reading {
         Ok(reading) => {
             let id = reading.key.id();
-            let good = format!("key: {path} holds key {id}; only root and this user can change it");
+            let good = format!("key: {path} holds key {id}; owner, mode and directories are sound");
             let odd = |warning: &_| Finding::warn_with(topic, &format!("key: {warning}"));
             let warnings = reading.warnings.iter().map(odd);
             std::iter::once(Finding::ok(topic, good)).chain(warnings).collect()
