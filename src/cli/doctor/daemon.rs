@@ -128,6 +128,8 @@ pub(super) enum Place {
     Silent(String),
     /// Nobody listens, and nothing stands in the way.
     Free,
+    /// The service manager opens it, where its socket unit says.
+    Managers,
     Blocked(String),
 }
 
@@ -141,6 +143,7 @@ pub(super) fn place(
     let address = match bind {
         Bind::Unix(path) => format!("unix:{}", path.display()),
         Bind::Tcp(at) => format!("tcp:{at}"),
+        Bind::Systemd(name) => format!("systemd:{name}"),
     };
     match place {
         Place::Listens => {
@@ -148,6 +151,12 @@ pub(super) fn place(
             Finding::ok(topic, format!("{address} answers{who}"))
         }
         Place::Free => Finding::skip(topic, format!("{address} can be listened on")),
+        Place::Managers => Finding::skip(
+            topic,
+            format!(
+                "{address} is opened by the service manager: 'systemctl list-sockets' shows it"
+            ),
+        ),
         Place::Blocked(sentence) => Finding::fail_with(topic, Class::Failed, sentence),
         Place::Silent(why) => Finding::fail(
             topic,
@@ -167,7 +176,7 @@ fn who_may(bind: &Bind, listener: &Listener) -> String {
             let group = listener.socket.group.map(|gid| format!(", gid {gid}")).unwrap_or_default();
             format!("; its mode is {:04o}{group}", listener.socket.mode)
         }
-        Bind::Tcp(_) => String::new(),
+        Bind::Tcp(_) | Bind::Systemd(_) => String::new(),
     };
     if !guard.allow_uids.is_empty() || !guard.allow_gids.is_empty() {
         words.push_str(&format!(

@@ -111,6 +111,7 @@ fn place(bind: &Bind, file: &SocketFile, runs: Option<bool>) -> Place {
         // A port that the kernel chose is not known here.
         Bind::Tcp(at) if at.port() == 0 => return Place::Free,
         Bind::Tcp(at) => TcpStream::connect_timeout(at, PATIENCE).map(drop),
+        Bind::Systemd(_) => return Place::Managers,
     };
     match (tried, bind) {
         (Ok(()), _) => Place::Listens,
@@ -119,6 +120,6 @@ fn place(bind: &Bind, file: &SocketFile, runs: Option<bool>) -> Place {
             Ok(()) => Place::Free,
             Err(error) => Place::Blocked(error.to_string()),
         },
-        (Err(_), Bind::Tcp(_)) => Place::Free,
+        (Err(_), Bind::Tcp(_) | Bind::Systemd(_)) => Place::Free,
     }
 }

@@ -36,23 +36,25 @@ pub(super) fn find(name: &str) -> Result<Person, Exit> {
     }
 }
 
-/// Looks at what lies before each address of a listener.
+/// Looks at what lies before each address of a listener, but for those that the service manager
+/// opens.
 pub(super) fn look(name: &str, listener: &Listener) -> Vec<Visit> {
     let visit = |bind: &Bind| {
         let (address, socket) = match bind {
+            Bind::Systemd(_) => return None,
             Bind::Unix(path) => (format!("unix:{}", path.display()), Some(way(path))),
             Bind::Tcp(at) => (format!("tcp:{at}"), None),
         };
-        Visit {
+        Some(Visit {
             listener: name.to_owned(),
             address,
             socket,
             allow_uids: listener.guard.allow_uids.clone(),
             allow_gids: listener.guard.allow_gids.clone(),
             token: listener.guard.access_token_file.as_deref().map(way),
-        }
+        })
     };
-    listener.bind.iter().map(visit).collect()
+    listener.bind.iter().filter_map(visit).collect()
 }
 
 /// Lists every directory to a file, as written and with links resolved, and the file.
