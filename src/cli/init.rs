@@ -15,9 +15,13 @@ use self::{
 };
 use super::{exit::Exit, terminal};
 use crate::{
-    config::{self, DEFAULT_FILE, Sources},
+    config::{self, DEFAULT_FILE, Sources, model::Bind},
     key::{ApiKey, api_key::is_key_id},
-    process::path_error::our_uid,
+    local::bind::unix,
+    process::{
+        path_error::our_uid,
+        trusted_dir::{Trail, TrustedDir},
+    },
 };
 
 /// Why no flag takes the secret.
@@ -144,7 +148,7 @@ async fn questions(
 fn write(args: &Args, places: &Places, answers: &Answers, key: &ApiKey) -> Result<(), Exit> {
     make_directory(&places.dir)?;
     let config = Draft::write(&places.config, answers.toml().as_bytes(), 0o644)?;
-    accept(config.path(), &places.config)?;
+    accept(config.path(), places)?;
     let key = Draft::write(&places.key, &key_json(key), 0o600)?;
     let kept = [key.publish(&places.key, args.force)?, config.publish(&places.config, args.force)?];
     terminal::say(&format!(
@@ -162,14 +166,24 @@ fn write(args: &Args, places: &Places, answers: &Answers, key: &ApiKey) -> Resul
     terminal::say(&format!("next:\n  bearerd check --quiet --online{flag}\n  bearerd run{flag}"))
 }
 
-/// Loads what was written as a daemon would, but for the environment.
-fn accept(draft: &Path, place: &Path) -> Result<(), Exit> {
+/// Loads what was written as a daemon would, but for the environment, and looks where it points.
+fn accept(draft: &Path, places: &Places) -> Result<(), Exit> {
+    let refused = |why: String| Exit::configuration(format!("nothing was written: {why}"));
     let gid = rustix::process::getegid().as_raw();
     let sources = Sources::new(vec![draft.to_owned()], Vec::new(), Vec::new(), our_uid(), gid);
-    config::load(&sources).map(drop).map_err(|findings| {
-        let findings = findings.to_string().replace(&shown(draft), &shown(place));
-        Exit::configuration(format!("nothing was written:\n{findings}"))
-    })
+    let loaded = config::load(&sources).map_err(|findings| {
+        refused(findings.to_string().replace(&shown(draft), &shown(&places.config)))
+    })?;
+    // Whoever can replace the key's file would choose the key.
+    TrustedDir::open(&places.dir, &mut Trail::default()).map_err(|e| refused(e.to_string()))?;
+    for listener in loaded.config.listeners.values() {
+        for bind in &listener.bind {
+            if let Bind::Unix(path) = bind {
+                unix::look(path, &listener.socket).map_err(|error| refused(error.to_string()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn key_json(key: &ApiKey) -> Zeroizing<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! The status page: HTML of our own making, without scripts, for a browser or a screen reader.
 //!
-//! Names and reasons come from the configuration and from strangers; all of them pass [`Html::text`].
+//! Names and reasons come from the configuration and from strangers; all of them pass `Html::text`.
 
 mod plot;
 

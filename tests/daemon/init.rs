@@ -170,6 +170,25 @@ async fn what_cannot_be_is_refused_and_nothing_is_written() {
     assert!(nobody.err.contains("--base-url"), "{nobody:?}");
 }
 
+// faults 85, 158 and 167
+#[tokio::test]
+async fn a_place_that_no_daemon_would_take_is_refused() {
+    let place = Place::new();
+    fs::create_dir_all(place.dir()).unwrap();
+    fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let open = run_with(with_flags(&place, &[]), SECRET);
+    assert_eq!(open.code, Some(78), "{open:?}");
+    assert!(open.err.contains("chmod o-w"), "{open:?}");
+    assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 0);
+    let long = place.path(&"d".repeat(100));
+    let mut command = program(&["init", "--dir"]);
+    command.arg(&long).args(flags("https://acme.pam.okta.com", ID));
+    fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    let long = run_with(command, SECRET);
+    assert_eq!(long.code, Some(78), "{long:?}");
+    assert!(long.err.contains("107 bytes"), "{long:?}");
+}
+
 #[tokio::test]
 async fn a_person_is_asked_and_the_secret_is_not_shown() {
     let place = Place::new();

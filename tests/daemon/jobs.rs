@@ -90,6 +90,7 @@ async fn quit_ends_the_daemon_with_0_and_does_not_linger() {
     let asked = command(&stand.home, &["quit"]).await;
     assert_eq!((asked.code, asked.out.as_str(), asked.err.as_str()), (Some(0), "", ""));
     assert_eq!(daemon.exit().await.code(), Some(0));
+    assert!(daemon.has_said("asked to stop") && !daemon.log().contains("serving for a while"));
     assert!(!stand.home.path("apps.sock").exists());
     assert_eq!(command(&stand.home, &["quit"]).await.code, Some(69), "nobody is there any more");
 }
