@@ -18,7 +18,7 @@
 //! | [`proxy`] | Okta's own paths: the mint answered here, all else forwarded with the token put in |
 //! | [`local`] | the listeners: bind, pace, guard, answer |
 //! | [`outlet`] | what goes out without a request: to files, to commands, to a child process |
-//! | [`control`] | the control socket, both ends |
+//! | [`control`] | the control socket, both ends; what `status` and the status page show |
 //! | [`telemetry`] | metrics, logs, audit |
 //! | [`process`] | clocks, signals, files, secrets in memory, the sandbox |
 #![cfg_attr(

@@ -19,7 +19,10 @@ use crate::{
         Config,
         model::{Bind, Control as ControlSettings, Guard, Limits, Listener, SocketFile, Telemetry},
     },
-    control::routes::{Control, Open, Roster},
+    control::{
+        overview::{Open, Overview, Roster},
+        routes::Control,
+    },
     local::{
         bind::{BindError, HandedSocket, SocketGuard, bind_tcp, bind_unix, take_handed},
         guard::Denial,
@@ -39,6 +42,7 @@ pub(super) struct Doors {
     logs: Arc<Mutex<Logs>>,
     handed: Handed,
     roster: Arc<Roster>,
+    overview: Arc<Overview>,
     /// What the connections of all listeners may take.
     descriptors: Arc<Semaphore>,
     listeners: BTreeMap<String, Door>,
@@ -73,6 +77,13 @@ pub(super) struct Opening {
 impl Doors {
     pub(super) fn new(commons: Commons, logs: Arc<Mutex<Logs>>, handed: Handed) -> Self {
         let roster = Arc::default();
+        let overview = Arc::new(Overview::new(
+            Arc::clone(&commons.credentials),
+            Arc::clone(&roster),
+            Arc::clone(&commons.sinks),
+            Arc::clone(&commons.rotators),
+            Arc::clone(&commons.clock),
+        ));
         let access_tokens = AccessTokens::new(commons.clone());
         let descriptors = Arc::new(Semaphore::new(commons.shares.listeners));
         Self {
@@ -80,6 +91,7 @@ impl Doors {
             logs,
             handed,
             roster,
+            overview,
             descriptors,
             listeners: BTreeMap::new(),
             house: Vec::new(),
@@ -257,8 +269,14 @@ impl Doors {
         });
     }
 
-    /// Lets what may have changed on the disk be looked at.
+    /// Lets people see how the last reload went: why it was refused, if it was.
+    pub(super) fn note_reload(&self, refused: Option<String>) {
+        self.overview.note_reload(refused);
+    }
+
+    /// Lets what may have changed on the disk be looked at, and counts what has happened.
     pub(super) fn look_around(&self) {
+        self.overview.look();
         self.access_tokens.look_around();
         let followers = self.listeners.values().filter_map(|door| door.certificate.as_ref());
         followers.for_each(Follower::look);
@@ -279,8 +297,9 @@ impl Doors {
             return Ok(());
         };
         let credentials = Arc::clone(&self.commons.credentials);
+        let (metrics, page) = (self.commons.metrics.clone(), Arc::clone(&self.overview));
         let (sinks, logs) = (Arc::clone(&self.commons.sinks), Arc::clone(&self.logs));
-        let app = TelemetryApi::new(self.commons.metrics.clone(), credentials, sinks, logs);
+        let app = TelemetryApi::new(metrics, credentials, sinks, page, logs);
         let guard = Guard { allowed_hosts: settings.allowed_hosts.clone(), ..Guard::default() };
         let places = Arc::new(Semaphore::new(self.commons.shares.telemetry));
         let server = self.server("telemetry", app, guard, Limits::default(), &places);
@@ -300,12 +319,12 @@ impl Doors {
             ..Guard::default()
         };
         let places = Arc::new(Semaphore::new(self.commons.shares.control));
-        let (credentials, roster) =
-            (Arc::clone(&self.commons.credentials), Arc::clone(&self.roster));
+        let (credentials, overview) =
+            (Arc::clone(&self.commons.credentials), Arc::clone(&self.overview));
         let clock = Arc::clone(&self.commons.clock);
         let rotators = Arc::clone(&self.commons.rotators);
-        let stop = self.commons.closing.clone();
-        let app = Control::new(credentials, roster, rotators, clock, stop);
+        let (quit, closing) = (self.commons.quit.clone(), self.commons.closing.clone());
+        let app = Control::new(credentials, overview, rotators, clock, quit, closing);
         let server = self.server("control", app, guard, Limits::default(), &places);
         self.accept("control", &server, socket, &self.commons.closing);
         self.house.push(taken);

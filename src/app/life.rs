@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Bound;
 use crate::{
@@ -42,7 +42,7 @@ impl Bound {
 
     async fn live(&mut self, signals: &mut Signals) -> End {
         let mut ticking = Ticking::new(&*self.commons.clock);
-        let failed = self.commons.failed.clone();
+        let (failed, quit) = (self.commons.failed.clone(), self.commons.quit.clone());
         loop {
             let clock = Arc::clone(&self.commons.clock);
             tokio::select! {
@@ -51,6 +51,7 @@ impl Bound {
                     Signal::Reload => self.reloaded(),
                     Signal::Refresh => self.fleet.refresh(),
                 },
+                () = quit.cancelled() => return End::Stopped,
                 () = failed.cancelled() => return End::Failed,
                 () = clock.sleep_until(ticking.next) => self.tick(&mut ticking),
             }
@@ -62,6 +63,7 @@ impl Bound {
         let outcome = self.reload();
         let at = outcome.is_ok().then(|| self.commons.clock.wall());
         self.commons.metrics.count_config_reload(at);
+        self.doors.note_reload(outcome.as_ref().err().map(ToString::to_string));
         match outcome {
             Ok(()) => {
                 tracing::info!("the configuration was read again");
@@ -87,10 +89,13 @@ impl Bound {
     async fn stop(&self, signals: &mut Signals, end: End) {
         notify::stopping();
         let linger = self.config.process.linger;
-        if end == End::Stopped && !linger.is_zero() {
+        // Who asks for a stop says that nobody needs us any longer.
+        if end == End::Stopped && !linger.is_zero() && !self.commons.quit.is_cancelled() {
             tracing::info!(seconds = linger.as_secs_f64(), "stopping, but serving for a while");
-            if timeout(linger, second_stop(signals)).await.is_ok() {
-                return;
+            tokio::select! {
+                () = second_stop(signals) => return,
+                () = self.commons.quit.cancelled() => {}
+                _over = sleep(linger) => {}
             }
         }
         tracing::info!("stopping");

@@ -9,6 +9,7 @@ mod confine;
 mod doors;
 mod fleet;
 mod life;
+mod once;
 mod sinks;
 mod supervise;
 
@@ -16,7 +17,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{confine::Confinement, life::End};
+pub use self::{
+    confine::Confinement,
+    life::End,
+    once::{Failure, Unminted, once},
+};
 use self::{doors::Doors, fleet::Fleet, sinks::Sinks};
 use crate::{
     config::{self, Config, Findings, Loaded, Sources},
@@ -90,6 +95,8 @@ pub(crate) struct Commons {
     visits: TaskTracker,
     /// All other tasks.
     tasks: TaskTracker,
+    /// Somebody has asked for a stop otherwise than by a signal.
+    quit: CancellationToken,
     /// New connections are no longer taken, waits end.
     closing: CancellationToken,
     /// A task has failed beyond repair.
@@ -152,6 +159,7 @@ impl Commons {
             shares: Shares::of_process(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
+            quit: CancellationToken::new(),
             closing: CancellationToken::new(),
             failed: CancellationToken::new(),
         }
@@ -176,6 +184,16 @@ impl Bound {
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, String)> {
         self.doors.addresses()
+    }
+
+    /// Stops the daemon when `done` is.
+    pub fn stop_after(&self, done: impl Future<Output = ()> + Send + 'static) {
+        let quit = self.commons.quit.clone();
+        let stop = async move {
+            done.await;
+            quit.cancel();
+        };
+        self.commons.tasks.spawn(self.commons.closing.clone().run_until_cancelled_owned(stop));
     }
 
     /// Takes a new configuration as a whole, or leaves everything as it is.

@@ -67,15 +67,30 @@ impl Sinks {
         self.commons.sinks.replace(self.kept.values().map(|it| Arc::clone(&it.sink)).collect());
     }
 
-    fn take_up(&self, name: &str, settings: &Settings, handle: &Handle) -> Kept {
+    /// Fills each of them once; tells its name, its credential and how it went.
+    pub(super) async fn fill(&self, config: &Config) -> Vec<(String, String, Result<(), String>)> {
+        let credentials = self.commons.credentials.all();
+        let mut outcomes = Vec::new();
+        for (name, settings) in &config.sinks {
+            let Some(member) = credentials.get(&settings.credential) else { continue };
+            let filled = self.make(name, settings, &member.handle).fill().await;
+            outcomes.push((name.clone(), settings.credential.clone(), filled));
+        }
+        outcomes
+    }
+
+    fn make(&self, name: &str, settings: &Settings, handle: &Handle) -> Sink {
         let metrics = &self.commons.metrics;
         let command = confine::on_change(name, settings);
         let hook = command.zip(self.runner.clone()).map(|(command, runner)| {
             let runs = metrics.command(&command.name);
             Hook::new(command, runner, runs)
         });
-        let sink = Sink::new(name, settings.clone(), handle.clone(), hook, metrics.sink(name));
-        let sink = Arc::new(sink);
+        Sink::new(name, settings.clone(), handle.clone(), hook, metrics.sink(name))
+    }
+
+    fn take_up(&self, name: &str, settings: &Settings, handle: &Handle) -> Kept {
+        let sink = Arc::new(self.make(name, settings, handle));
         let stop = self.commons.closing.child_token();
         let kept = Arc::clone(&sink);
         supervise(&self.commons, format!("sink {name}"), stop.clone(), move || {

@@ -110,11 +110,8 @@ fn check_places(config: &Config, tally: &mut Tally) -> Result<(), Exit> {
     if let Some(control) = config.control.as_ref().filter(|control| !control.is_default) {
         check_socket("control", &Bind::Unix(control.path.clone()), &control.socket(), tally)?;
     }
-    let needs_state = |listener: &Listener| {
-        listener.proxy.is_some() && listener.guard.access_token_file.is_none()
-    };
     match &config.state_dir {
-        Some(dir) if config.listeners.values().any(needs_state) => {
+        Some(dir) if config.listeners.values().any(Listener::keeps_local_token) => {
             let opened = TrustedDir::open(dir, &mut Trail::default());
             opened.map_or_else(|error| warn(&format!("state.dir: {error}")), |_| Ok(()))
         }

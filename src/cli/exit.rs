@@ -14,6 +14,38 @@ const UNREACHABLE: u8 = 69;
 const DENIED: u8 = 77;
 const CONFIGURATION: u8 = 78;
 
+/// Names the kinds of failure that have a code of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Failed,
+    Unreachable,
+    Denied,
+    Configuration,
+}
+
+impl Class {
+    /// Tells the exit code.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Failed => FAILED,
+            Self::Unreachable => UNREACHABLE,
+            Self::Denied => DENIED,
+            Self::Configuration => CONFIGURATION,
+        }
+    }
+
+    /// Tells the class of a mint that failed for this reason.
+    pub(super) const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Unauthorized | Reason::NotFound | Reason::BadRequest | Reason::WrongTeam => {
+                Self::Configuration
+            }
+            Reason::Forbidden => Self::Denied,
+            _ => Self::Unreachable,
+        }
+    }
+}
+
 /// Says how a command failed.
 #[derive(Debug)]
 pub(super) struct Exit {
@@ -55,18 +87,27 @@ impl Exit {
 
     /// There is no token, for this reason.
     pub(super) fn unminted(sentence: impl Into<String>, reason: Reason) -> Self {
-        match reason {
-            Reason::Unauthorized | Reason::NotFound | Reason::BadRequest | Reason::WrongTeam => {
-                Self::configuration(sentence)
-            }
-            Reason::Forbidden => Self::denied(sentence),
-            _ => Self::unreachable(sentence),
-        }
+        Self::of(Class::of(reason), sentence)
+    }
+
+    /// It failed in this way.
+    pub(super) fn of(class: Class, sentence: impl Into<String>) -> Self {
+        Self { code: class.code(), sentence: sentence.into() }
     }
 
     /// A code of another convention's; no sentence where somebody else has said why.
     pub(super) fn with_code(code: u8, sentence: impl Into<String>) -> Self {
         Self { code, sentence: sentence.into() }
+    }
+
+    /// Tells whether another try may find somebody.
+    pub(super) const fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
+    /// Tells what it would say.
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
     }
 
     /// Says it and gives the code.

@@ -4,11 +4,13 @@ mod api;
 mod check;
 #[cfg(feature = "emulator")]
 mod dev;
+mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exec;
 mod exit;
 mod health;
+mod init;
 mod keys;
 mod okta_clients;
 mod operate;
@@ -24,6 +26,7 @@ mod terminal;
 mod text;
 mod token;
 mod users;
+mod wait;
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
@@ -78,6 +81,12 @@ enum Command {
     Dev(dev::Args),
     /// Validate the configuration and the key files; print what is in force and why
     Check(check::Args),
+    /// Write a first configuration and key file, asking for what no flag says
+    Init(init::Args),
+    /// Find out why it does not work: configuration, issuer, key, daemon, sockets
+    ///
+    /// Mints one token for each credential, as 'check --online' does, and changes nothing.
+    Doctor(doctor::Args),
     /// Print the current token of the running daemon
     Token(token::Args),
     /// Run a program with the token in its environment
@@ -86,6 +95,10 @@ enum Command {
     Status(status::Args),
     /// Ask the running daemon to mint a new token now
     Refresh(operate::RefreshArgs),
+    /// Wait until the daemon is ready, also for one that is yet to start
+    Wait(wait::Args),
+    /// Ask the running daemon to stop
+    Quit(operate::QuitArgs),
     /// List, show, create, enable, disable and delete service users of the team
     ///
     /// The running daemon is asked if there is one, on its control socket; else a token is minted for
@@ -140,10 +153,14 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         #[cfg(feature = "emulator")]
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
+        Command::Init(args) => in_runtime(init::run(args)),
+        Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Token(args) => in_runtime(token::run(args)),
         Command::Exec(args) => in_runtime(exec::run(args)),
         Command::Status(args) => in_runtime(status::run(args)),
         Command::Refresh(args) => in_runtime(operate::refresh(args)),
+        Command::Wait(args) => in_runtime(wait::run(args)),
+        Command::Quit(args) => in_runtime(operate::quit(args)),
         Command::Users(command) => in_runtime(users::run(command)),
         Command::Keys(command) => in_runtime(keys::run(command)),
         Command::Health(args) => in_runtime(health::run(args)),

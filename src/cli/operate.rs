@@ -1,4 +1,4 @@
-//! `bearerd refresh`
+//! `bearerd refresh` and `bearerd quit`
 
 use std::time::Duration;
 
@@ -40,6 +40,20 @@ pub(super) async fn refresh(args: RefreshArgs) -> Result<(), Exit> {
         answers.iter().try_for_each(|answer| terminal::say(&sentence(answer)))?;
     }
     if answers.iter().any(|answer| answer.problem.is_some()) { Err(Exit::silent()) } else { Ok(()) }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct QuitArgs {
+    #[command(flatten)]
+    place: ControlPlace,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn quit(args: QuitArgs) -> Result<(), Exit> {
+    let address = args.place.find(&args.settings)?;
+    let answer = client::call(&address, Method::POST, "/v1/quit", PATIENCE).await?;
+    if answer.status() == StatusCode::OK { Ok(()) } else { Err(refused(&answer)) }
 }
 
 fn sentence(answer: &RefreshAnswer) -> String {

@@ -74,6 +74,12 @@ impl Door {
         self.access_token_file.as_deref().map(read_access_token).transpose()
     }
 
+    /// Names the file of the access token while there is none.
+    pub(super) fn missing_access_token(&self) -> Option<&Path> {
+        let is_missing = |file: &&Path| matches!(file.try_exists(), Ok(false));
+        self.access_token_file.as_deref().filter(is_missing)
+    }
+
     /// Sends one request, with the access token if there is one, and reads the whole answer.
     pub(super) async fn ask(
         &self,

@@ -1,24 +1,10 @@
-//! Times as people say them.
+//! Moments of the issuer as people say them.
 
+pub(super) use crate::control::span::span;
 use crate::{
     okta::timestamp::{self, Timestamp},
     token::timing::Wall,
 };
-
-/// A time in its two largest units.
-pub(super) fn span(seconds: u64) -> String {
-    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    let mut rest = seconds;
-    let parts = units.map(|(unit, size)| {
-        let count = rest / size;
-        rest %= size;
-        (count, unit)
-    });
-    let largest = parts.iter().skip_while(|(count, _)| *count == 0).take(2);
-    let shown = largest.filter(|(count, _)| *count > 0);
-    let shown: Vec<_> = shown.map(|(count, unit)| format!("{count}{unit}")).collect();
-    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
-}
 
 /// Says how far away a moment of the issuer is; `None` for what is no moment.
 pub(super) fn distance(moment: &str, now: Wall) -> Option<String> {
@@ -33,23 +19,6 @@ pub(super) fn distance(moment: &str, now: Wall) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_have_two_units() {
-        let table = [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (3_599, "59m 59s"),
-            (3_600, "1h"),
-            (3_601, "1h"),
-            (90_061, "1d 1h"),
-            (86_400 * 30 + 59, "30d"),
-        ];
-        for (seconds, text) in table {
-            assert_eq!(span(seconds), text);
-        }
-    }
 
     // fault 276
     #[test]

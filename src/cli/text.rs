@@ -43,6 +43,35 @@ pub(super) fn message(text: &str) -> String {
     }
 }
 
+/// Breaks a sentence into lines of so many characters, between words where there are any.
+pub(super) fn wrap(sentence: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in sentence.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        loop {
+            let line = lines.last().map_or(0, |line| line.chars().count());
+            let room = width.saturating_sub(if line == 0 { 0 } else { line + 1 });
+            let piece = match rest.len() <= room {
+                true => std::mem::take(&mut rest),
+                // Too long for any line: it is broken where the line ends.
+                false if line == 0 => rest.drain(..width.max(1).min(rest.len())).collect(),
+                false => {
+                    lines.push(String::new());
+                    continue;
+                }
+            };
+            if let Some(last) = lines.last_mut() {
+                last.extend((line > 0).then_some(' '));
+                last.extend(piece);
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    lines
+}
+
 /// Controls, and the formats that turn text around or join it (Unicode, general category Cf).
 fn is_unseen(letter: char) -> bool {
     letter.is_control()
@@ -68,6 +97,21 @@ mod tests {
         ];
         for (text, shown) in table {
             assert_eq!(clean(text), shown);
+        }
+    }
+
+    #[test]
+    fn sentences_are_broken_between_words_and_words_only_if_they_must() {
+        let table = [
+            ("", 5, vec![""]),
+            ("one", 5, vec!["one"]),
+            ("one two three", 7, vec!["one two", "three"]),
+            ("one  two", 3, vec!["one", "two"]),
+            ("a abcdefgh b", 3, vec!["a", "abc", "def", "gh", "b"]),
+            ("äöü ß", 3, vec!["äöü", "ß"]),
+        ];
+        for (sentence, width, lines) in table {
+            assert_eq!(wrap(sentence, width), lines, "{sentence}");
         }
     }
 

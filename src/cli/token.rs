@@ -95,6 +95,11 @@ pub(super) fn tag(answer: &Response<Bytes>) -> String {
 }
 
 impl Wish {
+    /// Wants whatever the listener gives first.
+    pub(super) const fn any() -> Self {
+        Self { credential: None, min_ttl: None }
+    }
+
     fn path(&self, format: Format) -> String {
         let mut path = format!("/v1/token?format={}", format.name());
         if let Some(credential) = &self.credential {

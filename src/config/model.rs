@@ -157,6 +157,12 @@ impl Listener {
     pub const fn tells_users_apart(&self) -> bool {
         !self.guard.allow_uids.is_empty() || self.limits.is_shared_out()
     }
+
+    /// Tells whether the daemon makes a token for its clients, and keeps it in the state directory.
+    #[must_use]
+    pub const fn keeps_local_token(&self) -> bool {
+        self.proxy.is_some() && self.guard.access_token_file.is_none()
+    }
 }
 
 /// Holds `listeners.NAME.tls`: the PEM files of a certificate.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use http::{HeaderName, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::status::{Credential, LastError, Listener, RefreshAnswer, RotateAnswer, State, Status};
+use super::{
+    overview::Overview,
+    status::{QuitAnswer, RefreshAnswer, RotateAnswer},
+};
 use crate::{
     local::{
         body::Body,
@@ -17,17 +19,14 @@ use crate::{
         guard::Proof,
         problem::{Kind, Problem, answer},
         query::{self, Parameter},
-        routes::{LocalApi, allow},
-        server::{App, Server, forwarded},
+        routes::allow,
+        server::{App, forwarded},
     },
     process::{clock::Clock, path_error::our_uid},
     proxy::{Upstream, operators::Operators},
-    rotator::handle::{Rotators, View},
+    rotator::handle::Rotators,
     telemetry::metrics::Endpoint as EndpointLabel,
-    token::{
-        handle::{Handle, Refreshed},
-        timing::Tick,
-    },
+    token::handle::{Handle, Refreshed},
 };
 
 /// Names the credential whose token is put into a forwarded call; the first one if not said.
@@ -46,6 +45,8 @@ pub enum Endpoint {
     Refresh,
     /// `POST /v1/rotate`
     Rotate,
+    /// `POST /v1/quit`
+    Quit,
     /// `/v1/teams/**`
     Proxy,
     /// Any other path.
@@ -54,7 +55,7 @@ pub enum Endpoint {
 
 impl EndpointLabel for Endpoint {
     const ALL: &'static [Self] =
-        &[Self::Status, Self::Refresh, Self::Rotate, Self::Proxy, Self::Other];
+        &[Self::Status, Self::Refresh, Self::Rotate, Self::Quit, Self::Proxy, Self::Other];
 
     fn index(self) -> usize {
         self as usize
@@ -65,60 +66,35 @@ impl EndpointLabel for Endpoint {
             Self::Status => "status",
             Self::Refresh => "refresh",
             Self::Rotate => "rotate",
+            Self::Quit => "quit",
             Self::Proxy => "proxy",
             Self::Other => "other",
         }
     }
 }
 
-/// The listeners that are open now.
-pub type Roster = ArcSwap<Vec<Open>>;
-
-/// Names one open listener.
-#[derive(Clone)]
-pub struct Open {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its addresses as they were bound.
-    pub addresses: Vec<String>,
-    /// What serves there.
-    pub server: Arc<Server<LocalApi>>,
-}
-
 /// Answers operators.
 pub struct Control {
     credentials: Arc<Credentials>,
-    roster: Arc<Roster>,
+    overview: Arc<Overview>,
     rotators: Arc<Rotators>,
     operators: Operators,
-    clock: Arc<dyn Clock>,
-    started: Tick,
+    quit: CancellationToken,
     stop: CancellationToken,
 }
 
 impl Control {
-    /// Makes the app; a stop of the daemon ends its waits.
+    /// Makes the app; `quit` is how it asks for a stop, and `stop` ends its waits.
     #[must_use]
     pub fn new(
         credentials: Arc<Credentials>,
-        roster: Arc<Roster>,
+        overview: Arc<Overview>,
         rotators: Arc<Rotators>,
         clock: Arc<dyn Clock>,
+        quit: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
-        let (started, operators) = (clock.tick(), Operators::new(Arc::clone(&clock)));
-        Self { credentials, roster, rotators, operators, clock, started, stop }
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime: self.clock.tick().since(self.started).as_secs(),
-            ready: self.credentials.are_ready(),
-            credentials: self.credentials.all().values().map(|it| self.credential(it)).collect(),
-            listeners: self.roster.load().iter().map(listener).collect(),
-        }
+        Self { credentials, overview, rotators, operators: Operators::new(clock), quit, stop }
     }
 
     async fn refresh(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
@@ -132,12 +108,6 @@ impl Control {
             answers.push(refresh_answer(&handle, refreshed));
         }
         Ok(json(&answers))
-    }
-
-    fn credential(&self, member: &Member) -> Credential {
-        let rotator = self.rotators.load().get(member.handle.name()).cloned();
-        let view = rotator.map(|rotator| rotator.view()).unwrap_or_default();
-        credential(member, &view)
     }
 
     /// Rotates a key; what is under way goes on, whatever becomes of who asked.
@@ -170,6 +140,13 @@ impl Control {
         self.credentials.find(name).map(|member| vec![member.handle]).ok_or_else(unknown)
     }
 
+    /// The answer still goes out: a stop lets what is under way come to its end.
+    fn quit(&self) -> Response<Body> {
+        tracing::info!("asked to stop");
+        self.quit.cancel();
+        json(&QuitAnswer { stopping: true })
+    }
+
     async fn forward(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let name = request.headers_mut().remove(CREDENTIAL);
         let name = name.as_ref().map(|name| name.to_str().map_err(|_| unknown())).transpose()?;
@@ -193,6 +170,7 @@ impl App for Control {
             "/v1/status" => Endpoint::Status,
             "/v1/refresh" => Endpoint::Refresh,
             ROTATE => Endpoint::Rotate,
+            "/v1/quit" => Endpoint::Quit,
             path if path.starts_with("/v1/teams/") => Endpoint::Proxy,
             _ => Endpoint::Other,
         }
@@ -202,7 +180,9 @@ impl App for Control {
     fn proof(&self, endpoint: Endpoint) -> Proof {
         match endpoint {
             Endpoint::Rotate | Endpoint::Proxy => Proof::Owner(our_uid()),
-            Endpoint::Status | Endpoint::Refresh | Endpoint::Other => Proof::Header,
+            Endpoint::Status | Endpoint::Refresh | Endpoint::Quit | Endpoint::Other => {
+                Proof::Header
+            }
         }
     }
 
@@ -224,7 +204,7 @@ impl App for Control {
         _client: &Busy,
     ) -> Response<Body> {
         let answer = match endpoint {
-            Endpoint::Status => allow(&request, "GET").map(|()| json(&self.status())),
+            Endpoint::Status => allow(&request, "GET").map(|()| json(&self.overview.status())),
             Endpoint::Refresh => match allow(&request, "POST") {
                 Ok(()) => self.refresh(&request).await,
                 Err(problem) => Err(problem),
@@ -233,9 +213,10 @@ impl App for Control {
                 Ok(()) => self.rotate(&request).await,
                 Err(problem) => Err(problem),
             },
+            Endpoint::Quit => allow(&request, "POST").map(|()| self.quit()),
             Endpoint::Proxy => self.forward(request).await,
             Endpoint::Other => Err(Kind::NotFound
-                .because("there are /v1/status, /v1/refresh, /v1/rotate and /v1/teams/")),
+                .because("there are /v1/status, /v1/refresh, /v1/rotate, /v1/quit and /v1/teams/")),
         };
         answer.unwrap_or_else(Problem::into_response)
     }
@@ -254,54 +235,6 @@ fn not_rotated() -> Problem {
 fn json(value: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(value).unwrap_or_default();
     answer(StatusCode::OK, "application/json", body.into())
-}
-
-fn credential(member: &Member, rotation: &View) -> Credential {
-    let handle = &member.handle;
-    let (tick, wall) = handle.now();
-    let state = handle.state();
-    let current = handle.current();
-    let published = current.as_ref().map(|(published, _)| published);
-    Credential {
-        name: handle.name().to_owned(),
-        team_name: member.team_name.clone(),
-        required: member.required,
-        state: match (&current, &state.failing, &state.key_id) {
-            (Some(_), None, _) => State::Valid,
-            (Some(_), Some(_), _) => State::Failing,
-            (None, _, Some(_)) => State::NoToken,
-            (None, _, None) => State::NoKey,
-        },
-        token_id: published.map(|published| published.token_id().to_owned()),
-        expires_at: published.map(|published| published.expires_at().to_string()),
-        expires_in: current.as_ref().map(|(_, left)| left.as_secs()),
-        lifetime: published.map(|published| published.lease().lifetime().as_secs()),
-        next_refresh_in: state.next_refresh.map(|next| next.since(tick).as_secs()),
-        key_age: state.key_id.as_ref().map(|_| wall.since(state.key_since).as_secs()),
-        key_id: state.key_id.clone(),
-        candidate_key_id: state.candidate_key_id.clone(),
-        key_trouble: state.key_trouble.clone(),
-        key_expires_at: rotation.key_ends.map(|ends| ends.to_string()),
-        next_rotation_in: rotation.next.map(|next| next.since(wall).as_secs()),
-        rotation_trouble: rotation.trouble.clone(),
-        last_error: state.failing.map(|failing| LastError {
-            reason: failing.error.reason.label().to_owned(),
-            problem: failing.error.to_string(),
-            at: failing.at.to_string(),
-            times: failing.times,
-        }),
-    }
-}
-
-fn listener(open: &Open) -> Listener {
-    let metrics = open.server.metrics();
-    Listener {
-        name: open.name.clone(),
-        addresses: open.addresses.clone(),
-        connections: u64::try_from(metrics.connections.get()).unwrap_or(0),
-        requests: metrics.requests(),
-        denied: metrics.denied(),
-    }
 }
 
 fn refresh_answer(handle: &Handle, refreshed: Refreshed) -> RefreshAnswer {

@@ -15,10 +15,23 @@ pub struct Status {
     pub uptime: u64,
     /// Whether every required credential has a valid token.
     pub ready: bool,
+    /// The last reload, if it was refused.
+    pub refused_reload: Option<RefusedReload>,
     /// The credentials, by name.
     pub credentials: Vec<Credential>,
     /// The listeners, by name.
     pub listeners: Vec<Listener>,
+    /// The sinks, by name.
+    pub sinks: Vec<Sink>,
+}
+
+/// Tells why the configuration in force is not the one on the disk.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RefusedReload {
+    /// RFC 3339, by our clock.
+    pub at: String,
+    /// For people.
+    pub problem: String,
 }
 
 /// Tells how one credential stands; times in whole seconds.
@@ -34,6 +47,8 @@ pub struct Credential {
     pub state: State,
     /// Fingerprint of the token that is served.
     pub token_id: Option<String>,
+    /// Since the start of the attempt that brought the token.
+    pub token_age: Option<u64>,
     /// RFC 3339, by the issuer's clock.
     pub expires_at: Option<String>,
     /// Life that is left.
@@ -42,12 +57,18 @@ pub struct Credential {
     pub lifetime: Option<u64>,
     /// Until the next mint.
     pub next_refresh_in: Option<u64>,
+    /// Mints that have succeeded since the start.
+    pub refreshes: u64,
+    /// Mints that have failed since the start.
+    pub failures: u64,
     /// Id of the key in use.
     pub key_id: Option<String>,
     /// How long it has been in use.
     pub key_age: Option<u64>,
     /// Id of a newer key that has not minted yet.
     pub candidate_key_id: Option<String>,
+    /// The failures of that newer key.
+    pub candidate_error: Option<LastError>,
     /// What is wrong with the key's file.
     pub key_trouble: Option<String>,
     /// RFC 3339, by our clock: when the key in use ends, as far as is known.
@@ -56,8 +77,22 @@ pub struct Credential {
     pub next_rotation_in: Option<u64>,
     /// What is wrong with the rotation of the key.
     pub rotation_trouble: Option<String>,
-    /// The failures since the last success.
+    /// The failures of the key in use since its last success.
     pub last_error: Option<LastError>,
+}
+
+impl Credential {
+    /// Says what people should look at, a sentence each.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let failing = self.last_error.as_ref().map(LastError::sentence);
+        let candidate = self.candidate_key_id.as_ref().map(|id| match &self.candidate_error {
+            None => format!("the newer key {id} has not minted yet"),
+            Some(error) => format!("the newer key {id} is not in use: {}", error.sentence()),
+        });
+        let troubles = [self.key_trouble.clone(), self.rotation_trouble.clone()];
+        [failing, candidate].into_iter().chain(troubles).flatten().collect()
+    }
 }
 
 /// Names the states of a credential.
@@ -74,7 +109,20 @@ pub enum State {
     NoKey,
 }
 
-/// Tells of the failures since the last success.
+impl State {
+    /// Says it in a word or two.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Failing => "failing",
+            Self::NoToken => "no token",
+            Self::NoKey => "no key",
+        }
+    }
+}
+
+/// Tells of the failures of one key since its last success.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LastError {
     /// The label of the metric.
@@ -85,6 +133,13 @@ pub struct LastError {
     pub at: String,
     /// How many in a row.
     pub times: u32,
+}
+
+impl LastError {
+    fn sentence(&self) -> String {
+        let times = if self.times == 1 { "once" } else { &format!("{} times", self.times) };
+        format!("{} ({times}, last at {})", self.problem, self.at)
+    }
 }
 
 /// Tells how one listener stands.
@@ -100,6 +155,19 @@ pub struct Listener {
     pub requests: u64,
     /// Requests refused since the start.
     pub denied: u64,
+}
+
+/// Tells how one sink stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Sink {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// Whether it holds the valid token, and its command knows.
+    pub good: bool,
+    /// In one sentence: what there is, or what is wrong.
+    pub reason: String,
 }
 
 /// Answers `refresh` for one credential.
@@ -154,4 +222,11 @@ impl RotateAnswer {
             problem: Some(problem),
         }
     }
+}
+
+/// Answers `quit`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct QuitAnswer {
+    /// Whether the daemon has begun to stop.
+    pub stopping: bool,
 }

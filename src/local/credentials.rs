@@ -83,7 +83,7 @@ impl Credentials {
 fn standing(name: &str, member: &Member) -> Standing {
     let current = member.handle.current();
     let state = member.handle.state();
-    let reason = match (&current, state.failing.is_some() || state.key_trouble.is_some()) {
+    let reason = match (&current, state.has_trouble()) {
         (Some((_, left)), false) => format!("valid for {} s", left.as_secs()),
         (Some((_, left)), true) => {
             format!("valid for {} s, but: {}", left.as_secs(), state.trouble())

@@ -121,6 +121,8 @@ fn too_many(what: &str, limit: &str) -> Problem {
 pub enum Proof {
     /// The required header.
     Header,
+    /// The required header; a browser's visit to an address that a person has typed is let in.
+    Reader,
     /// The required header, and the listener's access token.
     AccessToken(Arc<Secret>),
     /// The local token, which is looked at where the request is answered.
@@ -145,7 +147,7 @@ pub fn check(guard: &Guard, peer: &Peer, proof: &Proof, request: &Parts) -> Resu
     check_owner(proof, peer)?;
     check_host(guard, peer, proof, request)?;
     if !matches!(proof, Proof::Visitor(_)) {
-        check_headers(&request.headers)?;
+        check_headers(&request.headers, matches!(proof, Proof::Reader))?;
     }
     if request.method == Method::CONNECT {
         return Err(Denial::Upgrade);
@@ -217,10 +219,25 @@ fn is_port(rest: &[u8], port: u16) -> bool {
         && str::from_utf8(digits).is_ok_and(|digits| digits.parse() == Ok(port))
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Denial> {
+fn check_headers(headers: &HeaderMap, may_visit: bool) -> Result<(), Denial> {
     // One walk instead of a look-up for each name: this is part of the cost of every answer.
-    let telling = headers.iter().filter_map(|(name, value)| told_by(name, value));
+    let telling = headers.iter().filter_map(|(name, value)| {
+        if may_visit && is_of_visit(name, value) { None } else { told_by(name, value) }
+    });
     telling.min().map_or(Ok(()), Err)
+}
+
+/// Tells whether a browser sends this with the visit to an address that was typed or kept.
+///
+/// What another page leads to is never of `none`, and no page can say that it is (Fetch Metadata).
+fn is_of_visit(name: &HeaderName, value: &HeaderValue) -> bool {
+    matches!(
+        (name.as_str(), value.as_bytes()),
+        ("sec-fetch-site", b"none")
+            | ("sec-fetch-mode", b"navigate")
+            | ("sec-fetch-dest", b"document")
+            | ("sec-fetch-user", b"?1")
+    )
 }
 
 /// Says why a header may not be there, if so.
@@ -259,9 +276,11 @@ fn check_proof(
         // Whose Host is not looked at has to show more; no configuration comes here.
         Proof::Visitor(None) if matches!(peer, Peer::Tcp { .. }) => false,
         // A listener that asks for a token and has none lets nobody in.
-        Proof::Header | Proof::LocalToken | Proof::Owner(_) | Proof::Visitor(None) => {
-            guard.access_token_file.is_none()
-        }
+        Proof::Header
+        | Proof::Reader
+        | Proof::LocalToken
+        | Proof::Owner(_)
+        | Proof::Visitor(None) => guard.access_token_file.is_none(),
     };
     if is_known { Ok(()) } else { Err(Denial::Credential) }
 }

@@ -341,3 +341,46 @@ fn where_the_owner_is_wanted_nobody_else_will_do() {
         assert_eq!(told(peer), Err(Denial::Peer));
     }
 }
+
+// faults 126 to 134
+#[test]
+fn a_reader_may_type_an_address_and_no_page_can_send_one() {
+    let visit = [
+        ("sec-fetch-site", "none"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-user", "?1"),
+        ("sec-fetch-dest", "document"),
+    ];
+    let read = |headers: &[(&str, &str)]| {
+        let guard = Guard { require_header: false, ..guard() };
+        let mut request = http::Request::get("/").header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap().into_parts().0;
+        check(&guard, &TCP, &Proof::Reader, &request)
+    };
+    assert_eq!(read(&[]), Ok(()));
+    assert_eq!(read(&visit), Ok(()));
+    let others = [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-site", "same-site"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "no-cors"),
+        ("sec-fetch-mode", "websocket"),
+        ("sec-fetch-dest", "iframe"),
+        ("sec-fetch-dest", "script"),
+        ("sec-fetch-dest", "empty"),
+        ("sec-fetch-user", "?0"),
+    ];
+    for other in others {
+        let headers = visit.map(|known| if known.0 == other.0 { other } else { known });
+        assert_eq!(read(&headers), Err(Denial::Browser), "{other:?}");
+        assert_eq!(read(&[&visit[..], &[other]].concat()), Err(Denial::Browser), "{other:?} twice");
+    }
+    for other in [("origin", "null"), ("referer", "http://localhost/")] {
+        assert_eq!(read(&[&visit[..], &[other]].concat()), Err(Denial::Browser), "{other:?}");
+    }
+    let forwarded = ("x-forwarded-for", "192.0.2.1");
+    assert_eq!(read(&[&visit[..], &[forwarded]].concat()), Err(Denial::Forwarded));
+}

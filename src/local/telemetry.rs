@@ -1,14 +1,15 @@
-//! `/metrics`, `/livez`, `/readyz`: for Prometheus and probes.
+//! `/metrics`, `/livez`, `/readyz` for Prometheus and probes, and a page for people at `/`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     body::Body,
     busy::Busy,
     credentials::Credentials,
+    guard::Proof,
     problem::{Kind, Problem, answer},
     ready,
     routes::{READS, allow},
@@ -31,12 +32,14 @@ pub enum Endpoint {
     Live,
     /// `GET /readyz`
     Ready,
+    /// `GET /`
+    Page,
     /// Any other path.
     Other,
 }
 
 impl EndpointLabel for Endpoint {
-    const ALL: &'static [Self] = &[Self::Metrics, Self::Live, Self::Ready, Self::Other];
+    const ALL: &'static [Self] = &[Self::Metrics, Self::Live, Self::Ready, Self::Page, Self::Other];
 
     fn index(self) -> usize {
         self as usize
@@ -47,6 +50,7 @@ impl EndpointLabel for Endpoint {
             Self::Metrics => "metrics",
             Self::Live => "livez",
             Self::Ready => "readyz",
+            Self::Page => "page",
             Self::Other => "other",
         }
     }
@@ -59,16 +63,28 @@ impl Endpoint {
             "/metrics" => Self::Metrics,
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
+            "/" => Self::Page,
             _ => Self::Other,
         }
     }
 }
 
-/// Answers scrapes and probes.
+/// Draws the status page.
+pub trait Page: Send + Sync {
+    /// Writes it as of now, whole and without scripts.
+    fn html(&self) -> String;
+}
+
+/// What the page may do: nothing but style itself. Nobody may put it into a frame.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'none'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Answers scrapes, probes and people.
 pub struct Telemetry {
     metrics: Metrics,
     credentials: Arc<Credentials>,
     sinks: Arc<Roster>,
+    page: Arc<dyn Page>,
     logs: Arc<Mutex<Logs>>,
 }
 
@@ -79,9 +95,10 @@ impl Telemetry {
         metrics: Metrics,
         credentials: Arc<Credentials>,
         sinks: Arc<Roster>,
+        page: Arc<dyn Page>,
         logs: Arc<Mutex<Logs>>,
     ) -> Self {
-        Self { metrics, credentials, sinks, logs }
+        Self { metrics, credentials, sinks, page, logs }
     }
 
     /// Whether a token is valid changes with time alone, so it is looked at when asked.
@@ -93,6 +110,17 @@ impl Telemetry {
         logs.count_dropped(&self.metrics.log_lines_dropped);
         drop(logs);
         answer(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render().into())
+    }
+
+    fn page(&self) -> Response<Body> {
+        let html = self.page.html().into();
+        let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", html);
+        let headers = response.headers_mut();
+        let mut say = |name, value| headers.insert(name, HeaderValue::from_static(value));
+        say(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+        say(header::REFERRER_POLICY, "no-referrer");
+        say(header::X_FRAME_OPTIONS, "DENY");
+        response
     }
 
     fn probe(&self, endpoint: Endpoint, verbose: bool) -> Response<Body> {
@@ -113,6 +141,11 @@ impl App for Telemetry {
         Endpoint::at(request.uri.path())
     }
 
+    /// A person may type the page's address into a browser.
+    fn proof(&self, endpoint: Endpoint) -> Proof {
+        if endpoint == Endpoint::Page { Proof::Reader } else { Proof::Header }
+    }
+
     /// Scrapes and probes are rare: no place is held between them, so that all find one.
     fn keeps_alive(&self) -> bool {
         false
@@ -129,9 +162,10 @@ impl App for Telemetry {
         }
         match (endpoint, request.uri().query()) {
             (Endpoint::Other, _) => {
-                Kind::NotFound.because("there are /metrics, /livez and /readyz").into_response()
+                Kind::NotFound.because("there are /, /metrics, /livez and /readyz").into_response()
             }
             (Endpoint::Metrics, None) => self.scrape(),
+            (Endpoint::Page, None) => self.page(),
             (Endpoint::Live | Endpoint::Ready, None) => self.probe(endpoint, false),
             (Endpoint::Live | Endpoint::Ready, Some("verbose" | "verbose=")) => {
                 self.probe(endpoint, true)
@@ -142,5 +176,5 @@ impl App for Telemetry {
 }
 
 fn wrong_query() -> Problem {
-    Kind::BadRequest.because("/livez and /readyz take ?verbose, /metrics takes no query")
+    Kind::BadRequest.because("/livez and /readyz take ?verbose, / and /metrics take no query")
 }

@@ -1,5 +1,6 @@
 //! The issuer: what is asked of it, and what its answers mean.
 
+pub mod certificate;
 pub mod classify;
 pub mod client;
 pub mod forwarder;
@@ -7,6 +8,7 @@ pub mod issuer;
 pub mod key_answers;
 pub mod keys;
 pub mod mask;
+pub mod probe;
 pub mod retry_time;
 pub mod timestamp;
 pub mod transport;

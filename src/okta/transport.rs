@@ -15,7 +15,7 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect, retry,
 };
-use rustls::{CertificateError, ClientConfig};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -110,7 +110,7 @@ const fn broken(kind: io::ErrorKind) -> Option<&'static str> {
     }
 }
 
-fn distrusted(error: &rustls::Error) -> Option<&'static str> {
+pub(super) fn distrusted(error: &rustls::Error) -> Option<&'static str> {
     use CertificateError as Flaw;
     let rustls::Error::InvalidCertificate(flaw) = error else { return None };
     match flaw {
@@ -151,12 +151,17 @@ pub(super) fn find<'a, E: std::error::Error + 'static>(
 
 /// TLS that trusts the built-in roots and those of the file.
 pub(super) fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
-    let roots = match ca_file {
-        None => trust::roots(),
-        Some(path) => trust::roots_with(&read(path)?)
-            .ok_or_else(|| TransportError::NoRoots(path.to_owned()))?,
-    };
-    Ok(trust::client().with_root_certificates(roots).with_no_client_auth())
+    Ok(trust::client().with_root_certificates(roots(ca_file)?).with_no_client_auth())
+}
+
+/// The built-in roots and those of the file.
+pub(super) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TransportError> {
+    match ca_file {
+        None => Ok(trust::roots()),
+        Some(path) => {
+            trust::roots_with(&read(path)?).ok_or_else(|| TransportError::NoRoots(path.to_owned()))
+        }
+    }
 }
 
 fn forward_proxy(url: &reqwest::Url, auth: Option<&Path>) -> Result<Proxy, TransportError> {

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod clock;
+pub mod companion;
 pub mod descriptors;
 pub mod durable_file;
 pub mod feed;

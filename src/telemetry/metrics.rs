@@ -1,6 +1,10 @@
 //! Every metric family, declared once. Names and labels are the contract's.
 
-use std::{marker::PhantomData, sync::OnceLock, time::Duration};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -167,7 +171,7 @@ impl Metrics {
             self.key_reloads.with_label_values(&[name, result]);
             self.key_rotations.with_label_values(&[name, result]);
         }
-        CredentialMetrics { name: name.to_owned(), all: self.clone() }
+        CredentialMetrics { name: name.to_owned(), triggers: triggers.into(), all: self.clone() }
     }
 
     /// Takes away what would look like a token of a credential that is no longer configured.
@@ -282,6 +286,7 @@ impl Outcomes {
 #[derive(Clone)]
 pub struct CredentialMetrics {
     name: String,
+    triggers: Arc<[&'static str]>,
     all: Metrics,
 }
 
@@ -300,6 +305,18 @@ impl CredentialMetrics {
             let labels = [self.name.as_str(), reason];
             self.all.refresh_failures.with_label_values(&labels).inc();
         }
+    }
+
+    /// Tells how many mints have succeeded, and how many have failed.
+    #[must_use]
+    pub fn refreshes(&self) -> (u64, u64) {
+        let count = |result| {
+            let of = |trigger: &&str| {
+                self.all.refreshes.with_label_values(&[self.name.as_str(), trigger, result]).get()
+            };
+            self.triggers.iter().map(of).sum()
+        };
+        (count(result(true)), count(result(false)))
     }
 
     /// Shows the life of the token that is served from now on.

@@ -184,7 +184,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
             tracing::info!(credential = self.desk.shared.name, "the key file holds the key in use");
             engine.candidate = None;
             // What was wrong with it is no trouble any more.
-            self.desk.state.failing.take_if(|failing| failing.with_candidate);
+            self.desk.state.candidate_failing = None;
             return self.step(Event::KeyReverted, None);
         }
         if self.refused.contains(fingerprint, self.desk.now()) {
@@ -197,6 +197,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         }
         tracing::info!(credential = self.desk.shared.name, key_id = key.id(), "a new key is tried");
         engine.candidate = Some(key);
+        self.desk.state.candidate_failing = None;
         self.step(Event::KeyChanged, None);
     }
 
@@ -409,6 +410,9 @@ impl Desk {
         self.log_refresh(&published, mint);
         self.shared.publish(published);
         self.state.failing = None;
+        if publish.key == Key::Candidate {
+            self.state.candidate_failing = None;
+        }
         for waiter in self.waiters.drain(..) {
             Self::answer(Some(waiter), Heard::Served);
         }
@@ -440,7 +444,11 @@ impl Desk {
     }
 
     fn note_failure(&mut self, mint: Mint, error: MintError) -> Reason {
-        let before = self.state.failing;
+        let failing = match mint.key {
+            Key::Current => &mut self.state.failing,
+            Key::Candidate => &mut self.state.candidate_failing,
+        };
+        let before = *failing;
         let times = before.map_or(0, |failing| failing.times).saturating_add(1);
         let is_news = before.is_none_or(|failing| failing.error.reason != error.reason);
         let name = self.shared.name.as_str();
@@ -452,9 +460,7 @@ impl Desk {
         } else {
             tracing::debug!(credential = name, trigger, reason, times, "a mint failed again");
         }
-        let at = self.shared.clock.wall();
-        let with_candidate = mint.key == Key::Candidate;
-        self.state.failing = Some(Failing { error, at, times, with_candidate });
+        *failing = Some(Failing { error, at: self.shared.clock.wall(), times });
         error.reason
     }
 

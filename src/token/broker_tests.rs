@@ -91,9 +91,12 @@ async fn a_refused_key_that_is_taken_back_is_no_candidate_any_more() {
     tell.send(key("good")).unwrap();
     assert!(comes(&handle, |state| state.key_id.is_some() && !state.minting).await);
     tell.send(key("bad")).unwrap();
-    let refused = |state: &State| state.candidate_key_id.is_some() && state.failing.is_some();
+    let refused = |state: &State| {
+        assert_eq!(state.failing, None, "the key in use is as good as ever");
+        state.candidate_key_id.is_some() && state.candidate_failing.is_some()
+    };
     assert!(comes(&handle, refused).await);
     tell.send(key("good")).unwrap();
-    let well = |state: &State| state.candidate_key_id.is_none() && state.failing.is_none();
+    let well = |state: &State| !state.has_trouble() && state.candidate_key_id.is_none();
     assert!(comes(&handle, well).await);
 }

@@ -12,9 +12,11 @@ pub struct State {
     pub key_since: Wall,
     /// Id of a newer key that has not minted yet.
     pub candidate_key_id: Option<String>,
+    /// The failures of that key, which say nothing of the one in use.
+    pub candidate_failing: Option<Failing>,
     /// What is wrong with the key file, if something is.
     pub key_trouble: Option<String>,
-    /// The failures since the last success.
+    /// The failures of the key in use since its last success.
     pub failing: Option<Failing>,
     /// When the next mint is due; `None` while one is in flight or there is no key.
     pub next_refresh: Option<Tick>,
@@ -22,7 +24,7 @@ pub struct State {
     pub minting: bool,
 }
 
-/// Tells of the failures since the last success.
+/// Tells of the failures of one key since its last success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// Why the last one failed.
@@ -31,18 +33,30 @@ pub struct Failing {
     pub at: Wall,
     /// How many there have been in a row.
     pub times: u32,
-    /// Whether the last one was a trial of a new key.
-    pub with_candidate: bool,
 }
 
 impl State {
     /// Says why there is no token, in one sentence.
     #[must_use]
     pub fn trouble(&self) -> String {
-        match (&self.failing, &self.key_trouble) {
-            (Some(failing), _) => failing.error.to_string(),
-            (None, Some(trouble)) => trouble.clone(),
-            (None, None) => "no token has been minted yet".to_owned(),
+        match (&self.failing, &self.key_trouble, self.candidate_trouble()) {
+            (Some(failing), ..) => failing.error.to_string(),
+            (None, Some(trouble), _) => trouble.clone(),
+            (None, None, Some(trouble)) => trouble,
+            (None, None, None) => "no token has been minted yet".to_owned(),
         }
+    }
+
+    /// Says why a newer key is not in use, in one sentence.
+    #[must_use]
+    pub fn candidate_trouble(&self) -> Option<String> {
+        let (id, failing) = (self.candidate_key_id.as_ref()?, self.candidate_failing?);
+        Some(format!("the newer key {id} is not in use: {}", failing.error))
+    }
+
+    /// Tells whether something should be looked at, whether there is a token or not.
+    #[must_use]
+    pub const fn has_trouble(&self) -> bool {
+        self.failing.is_some() || self.key_trouble.is_some() || self.candidate_failing.is_some()
     }
 }

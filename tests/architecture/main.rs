@@ -42,7 +42,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("config", &[]),
-    ("control", &["local", "process", "proxy", "rotator", "telemetry", "token"]),
+    ("control", &["local", "outlet", "process", "proxy", "rotator", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
     ("local", &["config", "okta", "outlet", "process", "proxy", "telemetry", "token"]),
@@ -62,18 +62,28 @@ const LEAVES: [&str; 5] =
     ["token::format", "token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 27] = [
+const PURE: [&str; 37] = [
     "cli/api/call.rs",
     "cli/api/pages.rs",
+    "cli/doctor/credential.rs",
+    "cli/doctor/daemon.rs",
+    "cli/doctor/finding.rs",
+    "cli/doctor/person.rs",
     "cli/span.rs",
+    "cli/status/draw.rs",
     "cli/table.rs",
     "cli/text.rs",
+    "control/history.rs",
+    "control/page.rs",
+    "control/page/plot.rs",
+    "control/span.rs",
     "key/journal.rs",
     "key/rotation.rs",
     "key/step.rs",
     "local/framing.rs",
     "local/guard.rs",
     "local/query.rs",
+    "okta/certificate.rs",
     "okta/classify.rs",
     "okta/key_answers.rs",
     "okta/retry_time.rs",

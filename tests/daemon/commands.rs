@@ -1,9 +1,10 @@
 //! The commands beside the daemon: what they print and how they end.
 
 use crate::bench::{
-    Home, Place, Stand,
+    Daemon, Home, Place, Stand,
     daemon::{Ended, dev, run},
     home::{any_key, program},
+    terminal::Terminal,
     until,
 };
 
@@ -63,9 +64,91 @@ async fn status_and_refresh_tell_how_it_stands() {
 }
 
 #[tokio::test]
+async fn status_shows_sinks() {
+    let mut stand = Stand::new().await;
+    let file = stand.home.path("token");
+    stand.home.set("sinks.app.path", file.to_str().unwrap());
+    let daemon = stand.start().await;
+    until("the sink is filled", async || daemon.status().await["sinks"][0]["good"] == true).await;
+    let shown = command(&stand.home, &["status"]).await;
+    let row = format!("app   fresh  {}", file.display());
+    assert!(shown.out.contains(&row), "{shown:?}");
+}
+
+// fault 91: what is wrong with a new key says nothing of the one in use
+#[tokio::test]
+async fn status_tells_a_refused_new_key_from_the_one_in_use() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    let (other, _) = any_key();
+    stand.home.write_key(&any_key());
+    let mut status = serde_json::Value::Null;
+    until("the new key is refused", async || {
+        status = daemon.status().await["credentials"][0].clone();
+        status["candidate_error"].is_object()
+    })
+    .await;
+    assert_eq!((&status["state"], &status["last_error"]), (&"valid".into(), &().into()));
+    assert_eq!(status["candidate_key_id"], other);
+    assert_eq!(status["candidate_error"]["reason"], "unauthorized");
+    let shown = command(&stand.home, &["status"]).await;
+    let words = shown.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let expected = format!("default: the newer key {other} is not in use: the issuer does not");
+    assert!(words.contains(&expected) && words.contains("default valid"), "{shown:?}");
+    let ready = daemon.get("telemetry", "/readyz?verbose").await;
+    assert!(ready.text().contains(&format!("but: the newer key {other} is")), "{ready:?}");
+    stand.home.write_key(&stand.issuer.key());
+    until("it is taken back", async || {
+        daemon.status().await["credentials"][0]["candidate_error"].is_null()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn status_that_is_piped_says_what_changes_and_ends_with_its_reader() {
+    let stand = Stand::new().await;
+    let mut daemon = stand.start().await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut watch = stand.home.command(&["status", "--watch", "--json"]);
+    watch.stdout(writer);
+    let mut watching = Daemon::spawn_with_output(watch);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(reader));
+    let mut next =
+        || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let before = next()["credentials"][0]["token_id"].clone();
+    daemon.get("apps", "/v1/token").await;
+    daemon.refresh("default").await;
+    let after = next()["credentials"][0]["token_id"].clone();
+    assert_ne!(before, after, "a request alone is no news");
+    daemon.stop().await;
+    until("the end is told", async || watching.log().contains("no bearerd listens")).await;
+    assert!(watching.is_running(), "it may come back");
+    watching.signal(rustix::process::Signal::INT);
+    assert_eq!(watching.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn status_in_a_terminal_gives_the_cursor_back() {
+    let stand = Stand::new().await;
+    let _daemon = stand.start().await;
+    let mut terminal = Terminal::start(&stand.home.command(&["status", "--watch"]));
+    terminal.until_shown("Ctrl-C ends").await;
+    let first = terminal.shown();
+    assert!(first.contains("\u{1b}[?25l") && first.contains("\u{1b}[32mvalid\u{1b}[0m"), "{first}");
+    until("it is drawn over", async || terminal.shown().matches("as of").count() > 1).await;
+    assert!(terminal.shown().contains("F\u{1b}") || terminal.shown().contains("Fbearerd"));
+    assert!(!terminal.shown().contains("\u{1b}[?25h"));
+    terminal.types("\u{3}");
+    assert_eq!(terminal.exit().await.code(), Some(0));
+    terminal.until_shown("\u{1b}[?25h").await;
+}
+
+#[tokio::test]
 async fn without_a_daemon_commands_end_with_69_and_say_so() {
     let home = Home::new("http://127.0.0.1:9", &any_key());
-    for arguments in [&["token"][..], &["status"], &["refresh"]] {
+    for arguments in [&["token"][..], &["status"], &["status", "--watch"], &["refresh"], &["quit"]]
+    {
         let ended = command(&home, arguments).await;
         assert_eq!(ended.code, Some(69), "{arguments:?}: {ended:?}");
         assert_one_line_of_error(&ended);

@@ -48,10 +48,13 @@ async fn a_wrong_configuration_leaves_the_old_one_in_force() {
         stand.home.restore(&saved);
     }
     assert_reloads(&daemon, 0.0, 5.0).await;
+    let refused = daemon.status().await["refused_reload"].clone();
+    assert!(refused["problem"].as_str().unwrap().contains("/no/such/file.pem"), "{refused}");
     assert_eq!(open.get("/v1/token").await.json()["bearer_token"], token);
     assert!(daemon.is_running());
     assert!(reload(&stand, &daemon).await);
     assert_reloads(&daemon, 1.0, 5.0).await;
+    assert!(daemon.status().await["refused_reload"].is_null(), "it is mended");
 }
 
 // faults 212, 221

@@ -1,6 +1,6 @@
 //! Metrics and probes.
 
-use crate::bench::{Place, Stand, Visitor, until};
+use crate::bench::{Daemon, Place, Reply, Stand, Visitor, until};
 
 #[tokio::test]
 async fn probes_and_metrics_are_read_without_our_header() {
@@ -26,7 +26,7 @@ async fn probes_and_metrics_are_read_without_our_header() {
         }
         assert_eq!(plain("GET", &format!("{path}?x=y"), "localhost").await.status, 400);
     }
-    for path in ["/", "/v1/token", "/v1/status", "/v1/ready"] {
+    for path in ["//", "/v1/token", "/v1/status", "/v1/ready"] {
         assert_eq!(plain("GET", path, "localhost").await.status, 404, "{path}");
     }
     let verbose = plain("GET", "/readyz?verbose", "localhost").await;
@@ -147,4 +147,76 @@ async fn readiness_counts_only_what_is_required() {
         text.contains("[+] default") && text.contains("[-] spare (not required)")
     })
     .await;
+}
+
+/// What a browser sends when somebody types an address.
+const VISIT: &str = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\n\
+                     Sec-Fetch-Dest: document\r\nUpgrade-Insecure-Requests: 1\r\n";
+
+async fn visit(daemon: &Daemon, path: &str, headers: &str) -> Reply {
+    let mut visitor = Visitor::connect(&daemon.place("telemetry")).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    visitor.send(request.as_bytes()).await;
+    visitor.reply().await
+}
+
+#[tokio::test]
+async fn the_page_shows_what_status_shows_and_holds_no_secret() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    let token = daemon.token().await;
+    let page = visit(&daemon, "/", VISIT).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    page.assert_common_headers();
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert!(!policy.contains("script"), "what is not named falls back to nothing: {policy}");
+    assert_eq!(page.header("x-frame-options"), Some("DENY"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    let html = page.text();
+    for word in ["default", "valid", "apps", "web", "1 request,", "1 mint, 0 failed", "<meter"] {
+        assert!(html.contains(word), "{word}: {html}");
+    }
+    assert!(!html.contains(&token) && !html.contains(&stand.issuer.key().1));
+    assert!(!html.contains("<script") && !html.contains("http"), "nothing comes from elsewhere");
+}
+
+// faults 128 to 134
+#[tokio::test]
+async fn only_a_person_comes_to_the_page_by_a_browser() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    let from_a_page = VISIT.replace("Site: none", "Site: cross-site");
+    let in_a_frame = VISIT.replace("Dest: document", "Dest: iframe");
+    let by_a_script = VISIT.replace("Mode: navigate", "Mode: no-cors");
+    let with_origin = format!("{VISIT}Origin: http://localhost\r\n");
+    let with_referer = format!("{VISIT}Referer: http://localhost/\r\n");
+    for headers in [from_a_page, in_a_frame, by_a_script, with_origin, with_referer] {
+        let refused = visit(&daemon, "/", &headers).await;
+        assert_eq!(refused.problem(), "refused", "{headers}");
+    }
+    for path in ["/metrics", "/readyz", "/livez", "/other"] {
+        assert_eq!(visit(&daemon, path, VISIT).await.problem(), "refused", "{path}");
+    }
+    let forwarded = visit(&daemon, "/", "X-Forwarded-For: 192.0.2.1\r\n").await;
+    assert_eq!(forwarded.problem(), "refused");
+    assert_eq!(visit(&daemon, "/?x", "").await.status, 400);
+    assert_eq!(visit(&daemon, "/", "").await.status, 200, "curl comes in, too");
+}
+
+#[tokio::test]
+async fn hostile_names_stay_text_on_the_page() {
+    let mut stand = Stand::new().await;
+    let key = stand.home.path("<b>key<script>.json");
+    stand.home.set("credentials.default.key_file", key.to_str().unwrap());
+    let daemon = stand.home.start().await;
+    until("the key is missed", async || {
+        daemon.status().await["credentials"][0]["key_trouble"].is_string()
+    })
+    .await;
+    let page = visit(&daemon, "/", VISIT).await;
+    let html = page.text();
+    assert!(html.contains("&lt;b&gt;key&lt;script&gt;.json"), "{html}");
+    assert!(!html.contains("<b>") && !html.contains("<script"), "{html}");
 }

@@ -8,6 +8,7 @@ pub(super) mod call;
 pub(super) mod list;
 mod pages;
 mod refused;
+pub(super) mod rights;
 mod road;
 pub(super) mod show;
 pub(super) mod way;

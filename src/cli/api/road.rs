@@ -21,7 +21,8 @@ use crate::{
         client::{IssuerClient, bearer},
         forwarder::{ForwardError, Forwarder},
         issuer::Issuer,
-        mask, transport,
+        mask,
+        transport::{self, TransportError},
     },
     process::{clock::SystemClock, secret::Secret},
 };
@@ -56,15 +57,20 @@ impl Road {
     ) -> Result<Self, Exit> {
         let client = IssuerClient::new(okta, credential, Arc::new(SystemClock));
         let client = client.map_err(|error| Exit::configuration(error.to_string()))?;
-        let forwarder = Forwarder::new(okta, credential);
-        let forwarder = forwarder.map_err(|error| Exit::configuration(error.to_string()))?;
         let grant = client.mint(key).await.result;
         let grant = grant.map_err(|error| refused::unminted(name, error))?;
-        Ok(Self::Straight {
-            forwarder: Box::new(forwarder),
-            token: grant.token,
-            deadline: transport::deadline(okta),
-        })
+        let road = Self::of_token(okta, credential, grant.token);
+        road.map_err(|error| Exit::configuration(error.to_string()))
+    }
+
+    /// Goes straight, with a token that is there.
+    pub(super) fn of_token(
+        okta: &Okta,
+        credential: &Credential,
+        token: Secret,
+    ) -> Result<Self, TransportError> {
+        let forwarder = Box::new(Forwarder::new(okta, credential)?);
+        Ok(Self::Straight { forwarder, token, deadline: transport::deadline(okta) })
     }
 
     /// Tells the origin that links of the answers name.

@@ -6,6 +6,7 @@ pub(crate) mod home;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
 pub(crate) mod rotating;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod user;
 
