@@ -56,6 +56,12 @@ make_key() { # DIRECTORY
   chmod 3777 "$1/secret"
 }
 
+# The image from scratch has no libraries.
+has_static_busybox() {
+  has busybox || return 1
+  ! ldd "$(command -v busybox)" 2>/dev/null | grep -q '=>' || skip 'busybox is not static'
+}
+
 # A program that knows nothing but the socket: it writes down that it has been served.
 app_image() { # DIRECTORY BINARY
   mkdir "$1/app"

@@ -63,8 +63,9 @@ ROWS = [
             (f"bearerd_issuer_rate_limit_remaining{{{CREDENTIAL}}}", "{{credential}} {{instance}}")]),
         ("Clock of the issuer", "timeseries", SECONDS, "How far it is ahead.", [
             (f"bearerd_issuer_clock_skew_seconds{{{CREDENTIAL}}}", "{{credential}} {{instance}}")]),
-        ("End of the key", "timeseries", SECONDS, "Life left.", [
-            (f"(bearerd_key_expiry_timestamp_seconds{{{CREDENTIAL}}} > 0) - time()", "{{credential}} {{instance}}")]),
+        ("Age and end of the key", "timeseries", SECONDS, "Its age, and the life that is left, if it ends at all.", [
+            (f"(bearerd_key_expiry_timestamp_seconds{{{CREDENTIAL}}} > 0) - time()", "{{credential}} {{instance}} left"),
+            (f"time() - bearerd_key_issued_timestamp_seconds{{{CREDENTIAL}}}", "{{credential}} {{instance}} age")]),
         ("Keys read and rotated", "timeseries", "short", "Changes of the key file, and rotations.", [
             (per("credential, result", "bearerd_key_reloads_total", CREDENTIAL, "increase"),
              "{{credential}} read {{result}}"),
