@@ -15,3 +15,27 @@ skip() { # REASON
   skipped=$((skipped + 1))
   return 1
 }
+
+fail() { # REASON
+  echo "FAILED: $1" >&2
+  exit 1
+}
+
+# Prints what a command prints, once it succeeds and prints anything; in $patience_s at most.
+soon() { # COMMAND…
+  local said end=$((SECONDS + ${patience_s:-10}))
+  while [ "$SECONDS" -le "$end" ]; do
+    said=$("$@" 2>/dev/null) && [ -n "$said" ] && echo "$said" && return
+    sleep 0.1
+  done
+  fail "nothing came of: $*"
+}
+
+# Ends what this shell has started, and takes a directory away.
+finish() { # DIRECTORY
+  local running
+  mapfile -t running < <(jobs -pr)
+  [ ${#running[@]} = 0 ] || kill "${running[@]}" || true
+  wait
+  rm -rf "$1"
+}
