@@ -364,7 +364,7 @@ const HOSTS: &[&str] = &[
 ];
 
 const PATHS: &[&str] = &[
-    "/",
+    "/index.html",
     "//",
     "//v1/token",
     "/v1//token",
@@ -413,7 +413,7 @@ const PATHS: &[&str] = &[
     "/v1/auth",
     "/v1/auth/x",
     "/v1/refresh/x",
-    "/v1/quit",
+    "/v1/quit/",
     "/v1/teams/acme/current_user/..",
     "/metrics/",
     "/livez/",
