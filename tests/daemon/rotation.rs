@@ -234,6 +234,26 @@ async fn a_request_that_was_not_carried_out_is_not_repaired() {
     }
 }
 
+// fault 38: a new key that the issuer does not know everywhere yet waits beside the old one
+#[tokio::test]
+async fn a_new_key_that_does_not_mint_yet_takes_no_place() {
+    let stand = fresh().await;
+    let daemon = stand.start().await;
+    until("the journal is read", async || {
+        daemon.status().await["credentials"][0]["next_rotation_in"].is_u64()
+    })
+    .await;
+    stand.issuer.inject(plan("mint@401:1"));
+    let ended = rotated_by(&stand, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("the issuer does not accept this API key"), "{ended:?}");
+    assert_eq!(key_in(&stand)["key_id"], stand.issuer.key().0);
+    assert!(names(&stand).iter().any(|name| name.starts_with(".key.json.draft-")));
+    assert_eq!(stand.accepts(&daemon.token().await).await, 200);
+    until_rotated(&stand, &daemon).await;
+    assert_eq!(rotations(&stand).len(), 1);
+}
+
 // fault 282: two answers are lost; the old key serves to its end, and a person is told
 #[tokio::test]
 async fn a_second_lost_answer_is_left_to_a_person() {
