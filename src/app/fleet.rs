@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::Notify, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Commons, supervise::supervise};
+use super::{AppError, Commons, confine, supervise::supervise};
 use crate::{
     config::{
         Config,
@@ -15,6 +15,7 @@ use crate::{
     key::{ApiKey, KeyFeed, KeyNews, KeyPlace, KeyReading, superseded::Superseded},
     local::credentials::Member,
     okta::{classify::Grant, client::IssuerClient, forwarder::Forwarder},
+    outlet::command::{Hook, runner::Runner},
     process::clock::{self, Clock},
     rotator::{
         handle::RotatorHandle,
@@ -34,6 +35,7 @@ use crate::{
 /// Holds the running brokers.
 pub(super) struct Fleet {
     commons: Commons,
+    runner: Option<Runner>,
     running: BTreeMap<String, Running>,
     /// Ended when no answer to a rotation can be lost any more.
     rotating: Vec<CancellationToken>,
@@ -71,8 +73,8 @@ struct Clients {
 }
 
 impl Fleet {
-    pub(super) fn new(commons: Commons) -> Self {
-        Self { commons, running: BTreeMap::new(), rotating: Vec::new() }
+    pub(super) fn new(commons: Commons, runner: Option<Runner>) -> Self {
+        Self { commons, runner, running: BTreeMap::new(), rotating: Vec::new() }
     }
 
     /// Makes the clients of all credentials that are new or speak to their issuer otherwise.
@@ -212,6 +214,7 @@ impl Fleet {
             asking: Arc::new(move || credentials.find(&with).map(|member| member.handle)),
             nudge: Arc::clone(&running.nudge),
             superseded: Arc::clone(&running.superseded),
+            on_rotated: self.on_rotated(name, &running.credential),
         };
         let Some((seat, handle)) = Seat::new(name, &running.credential, neighbours) else { return };
         // A stop waits for the answer of Okta; only a task that has ended by itself is cancelled.
@@ -223,6 +226,12 @@ impl Fleet {
         supervise(&self.commons, format!("rotation {name}"), done.clone(), move || {
             Arc::clone(&seat).run(stop.clone(), done.clone())
         });
+    }
+
+    fn on_rotated(&self, name: &str, credential: &Credential) -> Option<Hook> {
+        let command = confine::on_rotated(name, credential)?;
+        let runs = self.commons.metrics.command(&command.name);
+        Some(Hook::new(command, self.runner.clone()?, runs))
     }
 
     fn rotators(&self) -> BTreeMap<String, RotatorHandle> {

@@ -133,10 +133,11 @@ pub fn build(
     let config = loaded.config;
     let commons = Commons::new(Arc::clone(&confinement.owners));
     let logs = Arc::new(Mutex::new(logs));
-    let mut fleet = Fleet::new(commons.clone());
+    let runner = commons.runner(&confinement)?;
+    let mut fleet = Fleet::new(commons.clone(), runner.clone());
     let plan = fleet.plan(&config)?;
     let mut doors = Doors::new(commons.clone(), Arc::clone(&logs), Handed::take()?);
-    let mut sinks = Sinks::new(commons.clone(), commons.runner(&confinement)?);
+    let mut sinks = Sinks::new(commons.clone(), runner);
     sinks.plan(&config)?;
     doors.open_house(&config)?;
     let opening = doors.plan(&config)?;

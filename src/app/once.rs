@@ -49,9 +49,10 @@ pub async fn once(loaded: Loaded, confinement: &Confinement) -> Result<Vec<Unmin
         tracing::warn!(finding = %warning, "the configuration should be looked at");
     }
     let commons = Commons::new(Arc::clone(&confinement.owners));
-    let mut fleet = Fleet::new(commons.clone());
+    let runner = commons.runner(confinement)?;
+    let mut fleet = Fleet::new(commons.clone(), runner.clone());
     let plan = fleet.plan(&config)?;
-    let sinks = Sinks::new(commons.clone(), commons.runner(confinement)?);
+    let sinks = Sinks::new(commons.clone(), runner);
     sinks.plan(&config)?;
     fleet.commit(plan, &config);
     let members = commons.credentials.all();

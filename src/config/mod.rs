@@ -8,7 +8,6 @@ mod environment;
 mod file;
 pub mod finding;
 mod kind;
-mod later;
 mod lines;
 mod load;
 pub mod model;
@@ -62,7 +61,6 @@ fn read(tree: &Node, around: &Surroundings) -> (Option<Config>, Journal) {
     let journal = Journal::default();
     let config = build::config(&Section::root(&journal, tree), around);
     journal.report(unknown::findings(&journal, tree));
-    journal.report(later::findings(&journal.entries()));
     (config, journal)
 }
 

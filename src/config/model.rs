@@ -101,6 +101,8 @@ pub struct Rotation {
     pub with: Option<String>,
     /// Whether the old key is deleted once its last token has ended.
     pub delete_old: bool,
+    /// Program and arguments that get each new key.
+    pub on_rotated: Option<Vec<String>>,
 }
 
 /// Names the place an API key is read from.

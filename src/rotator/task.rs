@@ -16,14 +16,16 @@ use super::{
     work::Work,
 };
 use crate::{
-    config::model::{Credential, Rotation as Settings},
+    config::model::{Credential, KeySource, Rotation as Settings},
     key::{
         api_key::ApiKey,
+        file,
         shelf::{Shelf, ShelfError},
         step::{Found, Plan},
         superseded::Superseded,
     },
     okta::{client::IssuerClient, issuer::Allowance},
+    outlet::command::Hook,
     process::clock::Clock,
     token::handle::Handle,
 };
@@ -47,6 +49,7 @@ pub struct Seat {
     pub(super) asking: Lookup,
     pub(super) nudge: Arc<Notify>,
     pub(super) superseded: Arc<Superseded>,
+    on_rotated: Option<Hook>,
     view: Arc<ArcSwap<View>>,
     line: Mutex<mpsc::Receiver<Command>>,
 }
@@ -65,6 +68,8 @@ pub struct Neighbours {
     pub nudge: Arc<Notify>,
     /// The keys that the broker is not to take.
     pub superseded: Arc<Superseded>,
+    /// What gets each new key.
+    pub on_rotated: Option<Hook>,
 }
 
 /// Makes the plan of a credential on this machine.
@@ -85,7 +90,7 @@ impl Seat {
     ) -> Option<(Self, RotatorHandle)> {
         let (path, settings) = credential.rotated_file().zip(credential.rotation.as_ref())?;
         let (handle, line, view) = RotatorHandle::new();
-        let Neighbours { issuer, clock, own, asking, nudge, superseded } = neighbours;
+        let Neighbours { issuer, clock, own, asking, nudge, superseded, on_rotated } = neighbours;
         let seat = Self {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -98,6 +103,7 @@ impl Seat {
             asking,
             nudge,
             superseded,
+            on_rotated,
             view,
             line: Mutex::new(line),
         };
@@ -177,6 +183,25 @@ impl Seat {
                 },
             }
         }
+    }
+
+    /// Hands the key that the file holds to the command, if there is one.
+    pub(super) async fn tell_command(&self) -> Result<(), String> {
+        let Some(hook) = &self.on_rotated else {
+            return Ok(());
+        };
+        let source = KeySource::File(self.path.clone());
+        let allow_group_readable = self.allow_group_readable;
+        let read = spawn_blocking(move || file::read(&source, allow_group_readable)).await;
+        let read = read.map_err(|_| "the new key could not be read".to_owned())?;
+        let key = read.map_err(|error| error.to_string())?.key;
+        let text = key.to_json(key.team_name());
+        let told = [
+            ("BEARERD_CREDENTIAL", self.name.clone()),
+            ("BEARERD_FILE", self.path.display().to_string()),
+            ("BEARERD_KEY_ID", key.id().to_owned()),
+        ];
+        hook.run(&told, String::from_utf8_lossy(&text).into_owned()).await
     }
 
     pub(super) fn show(&self, view: View) {

@@ -27,6 +27,8 @@ use crate::{
 const LONGEST_REST: Duration = Duration::from_secs(15 * 60);
 /// Rest while there is no token to ask with.
 const TOKEN_REST: Duration = Duration::from_secs(5);
+/// First and last rest before a command that failed gets the new key again.
+const COMMAND_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 /// Time between two looks at the issuer's list of keys (fault 124).
 const LIST_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
@@ -45,6 +47,8 @@ pub(super) struct Work<'s> {
     list_at: Tick,
     /// A newer key is in the file, and the end of the last token of the old one.
     adopting: Option<Wall>,
+    /// The command has not got the new key yet: when it is tried, and the rest after a failure.
+    untold: Option<(Tick, Duration)>,
 }
 
 impl<'s> Work<'s> {
@@ -62,6 +66,7 @@ impl<'s> Work<'s> {
             list_at: Tick::default(),
             // Of tokens that an earlier process gave out nothing is known but how long they can live.
             adopting: Some(seat.clock.wall() + DAY),
+            untold: None,
         };
         work.note_superseded();
         before.into_iter().for_each(|trouble| work.tell(trouble, "the key should be looked at"));
@@ -139,6 +144,7 @@ impl<'s> Work<'s> {
                 self.trouble = None;
                 self.adopting = Some(self.end_of_token());
                 self.list_at = Tick::default();
+                self.untold = Some((Tick::default(), COMMAND_REST.0));
                 self.seat.nudge.notify_one();
             }
             (Step::Ask, Outcome::Issued(id)) => {
@@ -199,10 +205,15 @@ impl<'s> Work<'s> {
     ) {
         self.answer();
         self.look_after_key().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.tell_command() => {}
+        }
         self.show();
         let (tick, wall) = (self.seat.clock.tick(), self.seat.clock.wall());
         let rest = until.map_or(LONGEST_REST, |until| until.since(wall)).min(LONGEST_REST);
-        let wake_at = tick + rest;
+        let untold = self.untold.map(|(at, _)| at);
+        let wake_at = untold.into_iter().fold(tick + rest, Tick::min);
         let own = Some(self.seat.own.clone());
         let asking = (self.seat.asking)();
         tokio::select! {
@@ -220,6 +231,24 @@ impl<'s> Work<'s> {
             },
         }
         self.look_at_broker();
+    }
+
+    /// Lets the command have the new key, again and again until it has taken it.
+    async fn tell_command(&mut self) {
+        let now = self.seat.clock.tick();
+        let Some((_, rest)) = self.untold.filter(|(at, _)| *at <= now) else { return };
+        match self.seat.tell_command().await {
+            Ok(()) => {
+                // What was wrong with it is no trouble any more.
+                self.trouble.take_if(|_| rest > COMMAND_REST.0);
+                self.untold = None;
+            }
+            Err(problem) => {
+                self.tell(problem, "a command did not take the new key; it is run again");
+                let again = self.seat.clock.tick() + rest;
+                self.untold = Some((again, rest.saturating_mul(2).min(COMMAND_REST.1)));
+            }
+        }
     }
 
     /// Begins what an operator asks for, or tells him why not.

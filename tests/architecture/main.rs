@@ -51,7 +51,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("outlet", &["config", "process", "telemetry", "token"]),
     ("process", &[]),
     ("proxy", &["config", "key", "okta", "process", "token"]),
-    ("rotator", &["config", "key", "okta", "process", "token"]),
+    ("rotator", &["config", "key", "okta", "outlet", "process", "token"]),
     ("telemetry", &["config", "process"]),
     ("token", &["key", "okta", "process", "telemetry"]),
 ];

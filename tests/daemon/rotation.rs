@@ -514,3 +514,50 @@ async fn a_journal_that_is_corrupt_is_made_anew_when_the_key_has_minted() {
     daemon.until_ready().await;
     assert_eq!(rotations(&stand), [""; 0]);
 }
+
+/// A command that keeps what it gets; it fails until `mark` is there.
+fn keep_all(stand: &mut Stand) -> std::path::PathBuf {
+    let [kept, mark] = ["kept", "mark"].map(|name| stand.home.path(name));
+    let script =
+        format!("test -e {} && {{ cat; echo; env; }} > {}", mark.display(), kept.display());
+    let words = ["sh", "-c", &script].map(|word| toml::Value::from(word.to_owned()));
+    stand.home.set("credentials.default.rotation.on_rotated", words.to_vec());
+    kept
+}
+
+// fault 239: what is told of a new key gets it, by standard input alone, until it has taken it
+#[tokio::test]
+async fn a_command_gets_each_new_key_and_gets_it_again_when_it_fails() {
+    let mut stand = due().await;
+    let kept = keep_all(&mut stand);
+    let daemon = stand.home.start().await;
+    until_rotated(&stand, &daemon).await;
+    until("its failure is told", async || {
+        let trouble = &daemon.status().await["credentials"][0]["rotation_trouble"];
+        trouble.as_str().is_some_and(|it| it.contains("on_rotated did not succeed"))
+    })
+    .await;
+    fs::write(stand.home.path("mark"), "").unwrap();
+    until("it has the key", async || {
+        fs::read_to_string(&kept).is_ok_and(|text| text.contains("BEARERD_KEY_ID="))
+    })
+    .await;
+    let text = fs::read_to_string(&kept).unwrap();
+    let (key, environment) = text.split_once('\n').unwrap();
+    assert_eq!(serde_json::from_str::<Value>(key).unwrap(), key_in(&stand));
+    let id = key_in(&stand)["key_id"].as_str().unwrap().to_owned();
+    let path = stand.home.path("key.json").display().to_string();
+    for line in [
+        format!("BEARERD_KEY_ID={id}"),
+        format!("BEARERD_FILE={path}"),
+        "BEARERD_CREDENTIAL=default".into(),
+    ] {
+        assert!(environment.lines().any(|it| it == line), "{line}: {environment}");
+    }
+    let secret = key_in(&stand)["key_secret"].as_str().unwrap().to_owned();
+    assert!(!environment.contains(&secret) && !daemon.log().contains(&secret));
+    until("all is well", async || {
+        daemon.status().await["credentials"][0]["rotation_trouble"].is_null()
+    })
+    .await;
+}

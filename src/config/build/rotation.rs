@@ -18,7 +18,7 @@ pub(super) fn rotation(section: &Section<'_>) -> Option<Rotation> {
     let user = section.find("user", &UserName);
     let with = section.find("with", &Name);
     let delete_old = section.get("delete_old", &Switch, false);
-    section.find("on_rotated", &ListOf::some(Word));
+    let on_rotated = section.find("on_rotated", &ListOf::some(Word));
     let is_meant = ["every", "with", "on_rotated"].iter().any(|key| section.has(key)) || delete_old;
     if is_meant && !section.has("user") {
         section.complain("user", "is missing", "name the service user whose key this is");
@@ -27,7 +27,7 @@ pub(super) fn rotation(section: &Section<'_>) -> Option<Rotation> {
         let problem = "is under 1d, and Okta is asked for three keys a day at the most";
         section.warn("every", problem, "lengthen it");
     }
-    Some(Rotation { every, user: user?, with, delete_old })
+    Some(Rotation { every, user: user?, with, delete_old, on_rotated })
 }
 
 /// Reports what the other tables have to do with it.

@@ -145,23 +145,6 @@ fn deep_and_crowded_files_are_refused_in_passing() {
 }
 
 #[test]
-fn later_features_are_refused_by_name_once() {
-    let listener = "bind = \"unix:/a\"\n";
-    let rows = [(
-        "credentials.default.rotation",
-        "on_rotated = [\"store\"]\nuser = \"u\"",
-        "`credentials.default.rotation.on_rotated` is not part of this version yet",
-    )];
-    for (table, keys, expected) in rows {
-        let more = if table == "listeners.a" && !keys.contains("bind") { listener } else { "" };
-        let mut said = said_of(table, &format!("{more}{keys}"));
-        said.retain(|line| line.contains("is not part of this version"));
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert_said(&said, expected, keys);
-    }
-}
-
-#[test]
 fn peers_can_be_named_where_the_kernel_tells_of_them() {
     let rows = [
         ("bind = \"unix:/a\"\nallow_uids = [0, \"root\"]\nallow_gids = [0]", None),

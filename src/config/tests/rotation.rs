@@ -25,6 +25,7 @@ fn a_rotation_by_a_credential_of_its_own_is_read_without_a_word() {
     assert_eq!(given.said(), [""; 0]);
     let config = given.loaded().config;
     let expected = model::Rotation {
+        on_rotated: None,
         every: Some(std::time::Duration::from_secs(30 * 86_400)),
         user: "robot".into(),
         with: Some("rotator".into()),
