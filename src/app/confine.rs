@@ -16,6 +16,7 @@ use crate::{
         tcp_owner::TcpOwners,
         trusted_dir::TrustedDir,
     },
+    rotator::told,
 };
 
 /// Where the C library finds names of hosts, users and groups, and its own parts; where we count
@@ -106,14 +107,8 @@ fn has_tcp(listener: &Listener) -> bool {
 /// Lists every command of a configuration.
 fn commands_of(config: &Config) -> Vec<Command> {
     let on_change = config.sinks.iter().filter_map(|(name, sink)| on_change(name, sink));
-    let on_rotated = config.credentials.iter().filter_map(|(name, it)| on_rotated(name, it));
+    let on_rotated = config.credentials.iter().filter_map(|(name, it)| told::command(name, it));
     on_change.chain(on_rotated).collect()
-}
-
-/// Names the command of a rotation as people know it.
-pub(super) fn on_rotated(name: &str, credential: &Credential) -> Option<Command> {
-    let words = credential.rotation.as_ref()?.on_rotated.clone()?;
-    Some(Command { name: format!("credentials.{name}.rotation.on_rotated"), words })
 }
 
 /// Names the command of a sink as people know it.

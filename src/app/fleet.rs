@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::Notify, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Commons, confine, supervise::supervise};
+use super::{AppError, Commons, supervise::supervise};
 use crate::{
     config::{
         Config,
@@ -20,6 +20,7 @@ use crate::{
     rotator::{
         handle::RotatorHandle,
         task::{self, Neighbours, Seat},
+        told,
     },
     token::{
         broker::{BrokerSeat, system_chance},
@@ -229,7 +230,7 @@ impl Fleet {
     }
 
     fn on_rotated(&self, name: &str, credential: &Credential) -> Option<Hook> {
-        let command = confine::on_rotated(name, credential)?;
+        let command = told::command(name, credential)?;
         let runs = self.commons.metrics.command(&command.name);
         Some(Hook::new(command, self.runner.clone()?, runs))
     }

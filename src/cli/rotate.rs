@@ -22,13 +22,21 @@ use crate::{
     },
     key,
     okta::{client::IssuerClient, issuer::Issuer, key_answers::KeyError},
+    outlet::command::{
+        Hook,
+        runner::{Runner, Started},
+    },
     process::{
         clock::SystemClock,
         durable_file::{Draft, Look},
         secret::Secret,
         trusted_dir::{Trail, TrustedDir},
     },
-    rotator::alone::{self, AloneError},
+    rotator::{
+        alone::{self, AloneError},
+        told as handed,
+    },
+    telemetry::metrics::Metrics,
 };
 
 /// Longer than a daemon waits for its rotation.
@@ -131,7 +139,30 @@ async fn by_ourselves(config: &Config, wanted: Option<&str>) -> Result<(), Exit>
         AloneError::Mint(error) => Exit::unminted(format!("{name}: {error}"), error.reason),
         error => Exit::failed(format!("{name}: the key was not rotated: {error}")),
     })?;
-    told(&RotateAnswer::done(name, &done))
+    told(&RotateAnswer::done(name, &done))?;
+    hand_on(name, credential).await
+}
+
+/// Lets the command have the new key, if there is one: by a helper, as the daemon does.
+async fn hand_on(name: &str, credential: &Credential) -> Result<(), Exit> {
+    let (Some(command), Some(path)) =
+        (handed::command(name, credential), credential.rotated_file())
+    else {
+        return Ok(());
+    };
+    let not_run = |problem: String| {
+        Exit::failed(format!("{name}: the key was rotated, but {problem}: hand it on by hand"))
+    };
+    let started = Started::new(vec![command.clone()]).and_then(|it| Runner::new(&it));
+    let (runner, carried) = started.map_err(|error| not_run(error.kind().to_string()))?;
+    let hook = Hook::new(command.clone(), runner, Metrics::new().command(&command.name));
+    let allow_group_readable = credential.allow_group_readable_key;
+    tokio::select! {
+        taken = handed::hand_over(&hook, name, path.to_owned(), allow_group_readable) => {
+            taken.map_err(not_run)
+        }
+        () = carried => Ok(()),
+    }
 }
 
 const NAME_IT: &str = "name the service user whose key it is, so that no other user's is replaced";

@@ -7,4 +7,5 @@ pub mod alone;
 pub mod handle;
 pub mod hands;
 pub mod task;
+pub mod told;
 mod work;

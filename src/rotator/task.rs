@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     handle::{Command, RotatorHandle, View},
     hands::{Hands, Token, Tokens},
+    told::hand_over,
     work::Work,
 };
 use crate::{
-    config::model::{Credential, KeySource, Rotation as Settings},
+    config::model::{Credential, Rotation as Settings},
     key::{
         api_key::ApiKey,
-        file,
         shelf::{Shelf, ShelfError},
         step::{Found, Plan},
         superseded::Superseded,
@@ -190,18 +190,7 @@ impl Seat {
         let Some(hook) = &self.on_rotated else {
             return Ok(());
         };
-        let source = KeySource::File(self.path.clone());
-        let allow_group_readable = self.allow_group_readable;
-        let read = spawn_blocking(move || file::read(&source, allow_group_readable)).await;
-        let read = read.map_err(|_| "the new key could not be read".to_owned())?;
-        let key = read.map_err(|error| error.to_string())?.key;
-        let text = key.to_json(key.team_name());
-        let told = [
-            ("BEARERD_CREDENTIAL", self.name.clone()),
-            ("BEARERD_FILE", self.path.display().to_string()),
-            ("BEARERD_KEY_ID", key.id().to_owned()),
-        ];
-        hook.run(&told, String::from_utf8_lossy(&text).into_owned()).await
+        hand_over(hook, &self.name, self.path.clone(), self.allow_group_readable).await
     }
 
     pub(super) fn show(&self, view: View) {

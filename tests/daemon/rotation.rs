@@ -561,3 +561,18 @@ async fn a_command_gets_each_new_key_and_gets_it_again_when_it_fails() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn without_a_daemon_the_command_gets_the_key_too() {
+    let mut stand = fresh().await;
+    let kept = keep_all(&mut stand);
+    let ended = rotated_by(&stand, &[]).await;
+    assert_eq!(ended.code, Some(1), "it is told that the command failed: {ended:?}");
+    assert!(ended.err.contains("the key was rotated, but"), "{ended:?}");
+    fs::write(stand.home.path("mark"), "").unwrap();
+    let ended = rotated_by(&stand, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = fs::read_to_string(&kept).unwrap();
+    let key: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(key, key_in(&stand));
+}
