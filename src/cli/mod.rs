@@ -156,7 +156,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Init(args) => in_runtime(init::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Token(args) => in_runtime(token::run(args)),
-        Command::Exec(args) => in_runtime(exec::run(args)),
+        Command::Exec(args) => exec::run(args),
         Command::Status(args) => in_runtime(status::run(args)),
         Command::Refresh(args) => in_runtime(operate::refresh(args)),
         Command::Wait(args) => in_runtime(wait::run(args)),
