@@ -89,7 +89,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Print the current token of the running daemon
     Token(token::Args),
-    /// Run a program with the token in its environment
+    /// Run a program with the token in its environment or in private files
     Exec(exec::Args),
     /// Show how the running daemon is getting on
     Status(status::Args),
