@@ -36,7 +36,8 @@ pub(super) struct Args {
     #[arg(long)]
     daemon: bool,
     /// Longest wait for that daemon to have a token
-    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "30s", requires = "daemon")]
+    #[arg(value_parser = humantime::parse_duration)]
     timeout: Duration,
     #[command(flatten)]
     wish: Wish,

@@ -180,11 +180,14 @@ OKTAPAM_TRUSTED_DOMAIN_OVERRIDE=127.0.0.1
 #[tokio::test]
 async fn flags_that_mean_nothing_are_refused_at_once() {
     let stand = Stand::new().await;
-    let rows: [&[&str]; 5] = [
+    let rows: [&[&str]; 8] = [
         &[],
         &["--env", "A", "--", "true"],
         &["--env", "1=raw", "--", "true"],
         &["--env", "A=yaml", "--", "true"],
+        &["--file", "A", "--", "true"],
+        &["--file", "../A=raw", "--", "true"],
+        &["--timeout", "1s", "--", "true"],
         &["--on-refresh", "signal:KILL", "--", "true"],
     ];
     for arguments in rows {

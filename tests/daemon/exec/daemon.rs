@@ -1,6 +1,10 @@
 //! A daemon for one program: it comes before it, is there while it runs, and goes after it.
 
-use std::{collections::BTreeSet, fs, os::unix::process::CommandExt};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::{fs::MetadataExt, process::CommandExt},
+};
 
 use bearerd::emulator::FaultPlan;
 use rustix::process::{Pid, Signal, getpgid, kill_process};
@@ -151,6 +155,28 @@ async fn a_place_for_its_sockets_is_found_where_the_system_gives_none() {
     let ended = run(command).await;
     let (token, variables) = ended.out.split_once('\n').unwrap();
     assert_eq!((stand.accepts(token).await, variables), (200, "0\n"), "{ended:?}");
+}
+
+// The kernel gives what belongs to a process that hides itself to root.
+// faults 230, 232
+#[tokio::test]
+async fn whoever_holds_a_token_for_the_program_hides_and_the_program_does_as_it_likes() {
+    if !is_root() {
+        return;
+    }
+    let mut stand = Stand::new().await;
+    stand.home.unset("listeners.apps").unset("listeners.web").unset("control.bind");
+    let seen = stand.home.path("seen");
+    let line = format!("echo $$ >> {}; exec sleep 60", seen.display());
+    let mut command = exec(&stand.home, &["--daemon", "--file", "T=raw"], &line);
+    stand.home.give_to(NOBODY);
+    command.uid(NOBODY).gid(NOBODY);
+    let mut running = Daemon::spawn(command);
+    let program = lines(&seen, 1).await[0].parse().unwrap();
+    let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+    let daemon = u32::try_from(daemon_of(&running).await.as_raw_pid()).unwrap();
+    assert_eq!([owner(running.pid()), owner(daemon), owner(program)], [0, 0, NOBODY]);
+    assert_eq!(running.stop().await.0.code(), Some(143));
 }
 
 #[tokio::test]

@@ -81,7 +81,10 @@ async fn a_program_that_ends_by_itself_while_its_restart_is_near_gives_its_code(
 
 #[tokio::test]
 async fn a_storm_of_tokens_is_no_storm_of_restarts() {
-    let mut stand = Stand::with(|options| options.lifetime = Duration::from_millis(600)).await;
+    let mut stand = Stand::with(|options| options.lifetime = Duration::from_secs(4)).await;
+    // A new one each 0.4 s, and none that runs out soon.
+    stand.home.set("credentials.default.refresh.at", 0.1);
+    stand.home.set("credentials.default.refresh.jitter", 0.0);
     stand.home.set("credentials.default.refresh.min_interval", "10ms");
     let daemon = stand.start().await;
     let seen = stand.home.path("seen");
@@ -91,7 +94,7 @@ async fn a_storm_of_tokens_is_no_storm_of_restarts() {
     running.signal(Signal::TERM);
     running.exit().await;
     let tokens = daemon.events("a token was minted").len();
-    assert!(tokens > 2 * starts.len(), "{tokens} tokens, {} starts", starts.len());
+    assert!(tokens > starts.len(), "{tokens} tokens, {} starts", starts.len());
     // A shell takes a while to start, and not always the same.
     let starts: Vec<_> = starts.iter().map(|it| it.parse::<i64>().unwrap() / 1_000_000).collect();
     let whole = starts[starts.len() - 1] - starts[0];
