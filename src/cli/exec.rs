@@ -4,7 +4,10 @@ mod daemon;
 mod follow;
 mod job;
 
-use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt, time::Duration};
+use std::{
+    collections::BTreeSet, convert::Infallible, ffi::OsString, os::unix::process::CommandExt,
+    time::Duration,
+};
 
 use self::{daemon::OwnDaemon, job::Job};
 use super::{exit::Exit, in_runtime, place::ListenerPlace, settings::Settings, token::Wish};
@@ -65,12 +68,10 @@ impl Args {
 
     /// Finds a name that is to have two values.
     fn named_twice(&self) -> Option<&str> {
-        let names: Vec<_> =
-            self.variables.iter().chain(&self.token_files).map(|(name, _)| name).collect();
-        let mut pairs = names.iter().enumerate();
-        pairs
-            .find_map(|(place, name)| names.iter().take(place).find(|other| *other == name))
-            .map(|name| name.as_str())
+        let mut seen = BTreeSet::new();
+        let mut names =
+            self.variables.iter().chain(&self.token_files).map(|(name, _)| name.as_str());
+        names.find(|name| !seen.insert(*name))
     }
 }
 
@@ -92,9 +93,7 @@ fn run_below_init() -> Result<(), Exit> {
 
 async fn run_here(args: Args) -> Result<(), Exit> {
     if let Some(name) = args.named_twice() {
-        return Err(Exit::usage(format!(
-            "{name} is to have two values: give each a name of its own"
-        )));
+        return Err(Exit::usage(format!("{name} is to have two values: rename one of them")));
     }
     match args.is_over_at_once() {
         true => become_it(args).await.map(|never| match never {}),

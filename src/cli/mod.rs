@@ -90,6 +90,9 @@ enum Command {
     /// Print the current token of the running daemon
     Token(token::Args),
     /// Run a program with the token in its environment or in private files
+    ///
+    /// The exit code is the program's own, 128 and the number if a signal ended it, 127 if there is no
+    /// such program and 126 if it cannot be run.
     Exec(exec::Args),
     /// Show how the running daemon is getting on
     Status(status::Args),
@@ -128,6 +131,8 @@ enum Command {
 /// Parses the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Whoever was started by way of /proc/self/exe is called `exe`.
+    rustix::thread::set_name(c"bearerd").ok();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

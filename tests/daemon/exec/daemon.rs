@@ -46,6 +46,7 @@ fn is_there(pid: Pid) -> bool {
     fs::exists(format!("/proc/{}", pid.as_raw_pid())).unwrap()
 }
 
+// faults 214, 216
 #[tokio::test]
 async fn a_daemon_comes_before_the_program_and_goes_after_it() {
     let stand = Stand::new().await;
@@ -64,6 +65,7 @@ async fn a_daemon_comes_before_the_program_and_goes_after_it() {
     assert!(without.err.contains("--daemon"), "{without:?}");
 }
 
+// fault 215
 #[tokio::test]
 async fn it_is_in_a_process_group_of_its_own_and_lingers_for_nobody() {
     let mut stand = Stand::new().await;
@@ -76,6 +78,8 @@ async fn it_is_in_a_process_group_of_its_own_and_lingers_for_nobody() {
     let ours = Pid::from_raw(i32::try_from(running.pid()).unwrap());
     assert_eq!(getpgid(program).unwrap(), getpgid(ours).unwrap());
     assert_eq!(getpgid(Some(daemon)).unwrap(), daemon);
+    let name = fs::read_to_string(format!("/proc/{}/comm", daemon.as_raw_pid())).unwrap();
+    assert_eq!(name, "bearerd\n");
     assert_eq!(running.stop().await.0.code(), Some(143));
     assert!(running.has_said("stopped"), "it was not killed: {}", running.log());
     assert!(!is_there(daemon));
@@ -133,9 +137,11 @@ async fn a_daemon_that_cannot_start_ends_us_with_its_code() {
 
 // What the environment names is another daemon's, and perhaps another team's.
 #[tokio::test]
-async fn its_own_daemon_is_asked_and_no_other() {
+async fn its_own_daemon_has_the_same_flags_and_is_asked_and_no_other() {
     let stand = Stand::new().await;
-    let mut command = exec(&stand.home, OWN, "echo $OKTA_BEARER_TOKEN");
+    let other = format!("listeners.apps.bind=unix:{}", stand.home.path("other.sock").display());
+    let line = "test -S other.sock && echo $OKTA_BEARER_TOKEN";
+    let mut command = exec(&stand.home, &["--daemon", "--set", &other], line);
     command.env("BEARERD_SOCKET", stand.home.path("of-somebody-else.sock"));
     let ended = run(command).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -81,6 +81,7 @@ async fn the_first_process_reaps_what_others_leave_behind() {
     }
 }
 
+// fault 207
 #[tokio::test]
 async fn the_first_process_passes_signals_on() {
     if !can_be_first() {

@@ -43,6 +43,7 @@ async fn a_program_that_does_not_end_in_time_is_killed_for_the_next() {
         .unwrap();
 }
 
+// fault 207
 // Whoever wants an end during a restart gets it, with the code of the program.
 #[tokio::test]
 async fn an_end_that_is_asked_for_during_a_restart_is_the_end() {
