@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -87,7 +87,8 @@ impl OwnDaemon {
         if let Some((_, notify)) = &self.notified {
             command.env("NOTIFY_SOCKET", notify);
         }
-        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        let given = std::env::var_os("XDG_RUNTIME_DIR");
+        if given.is_none_or(|given| Path::new(&given).is_relative()) {
             command.env("XDG_RUNTIME_DIR", &self.runtime_dir);
         }
         command
