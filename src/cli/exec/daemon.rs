@@ -79,6 +79,8 @@ impl OwnDaemon {
     fn command(&self) -> Command {
         let mut command = ourselves();
         command.arg("run").args(self.settings.arguments());
+        // We cannot stop it when we are killed.
+        command.args(["--exit-with", &std::process::id().to_string()]);
         // Once the program has ended there is nobody to linger for.
         command.args(["--set", "process.linger=0s"]);
         // Ctrl-C is the program's; its last calls still find the daemon.

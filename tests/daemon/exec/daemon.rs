@@ -109,6 +109,23 @@ async fn a_daemon_that_dies_is_started_again_and_the_program_goes_on() {
     assert_eq!(lines(&seen, 1).await, ["began"]);
 }
 
+// What is killed stops nobody.
+#[tokio::test]
+async fn a_daemon_ends_when_we_are_killed() {
+    let stand = Stand::new().await;
+    let seen = stand.home.path("seen");
+    let line = format!("echo $$ >> {}; exec sleep 60", seen.display());
+    let mut running = Daemon::spawn(exec(&stand.home, OWN, &line));
+    let program = Pid::from_raw(lines(&seen, 1).await[0].parse().unwrap()).unwrap();
+    let daemon = daemon_of(&running).await;
+    running.signal(Signal::KILL);
+    running.exit().await;
+    let has_ended = async || !is_there(daemon) && !stand.home.path("apps.sock").exists();
+    until("the daemon has stopped", has_ended).await;
+    assert!(is_there(program), "it is not the program's end");
+    kill_process(program, Signal::KILL).unwrap();
+}
+
 #[tokio::test]
 async fn a_daemon_without_a_token_is_waited_for_and_not_for_ever() {
     let stand = Stand::new().await;
