@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, StatusCode};
 use rustix::process::Signal;
 use tokio::{
     net::UnixDatagram,
@@ -19,15 +17,10 @@ use tokio::{
 
 use super::job::Job;
 use crate::{
-    cli::{exit::Exit, place::Door, settings::Settings, terminal, token},
+    cli::{exit::Exit, settings::Settings, terminal, wait},
     outlet::child::{self, Child},
-    token::format::Format,
 };
 
-/// Longest wait for one answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Pauses between two looks: at first a token is likely to come soon.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 /// Rests before a daemon that has ended is started again: the first, and the longest.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Time that a daemon takes to stop, at most.
@@ -103,15 +96,17 @@ impl OwnDaemon {
             return Ok(());
         };
         let limit = job.args.timeout;
+        let ready = async {
+            // Before it says so somebody else may listen there.
+            let listening = timeout(limit, until_listening(&notified)).await;
+            if !matches!(listening, Ok(Ok(()))) {
+                return Err(Exit::failed("the daemon does not come to listen: its log says why"));
+            }
+            wait::until_ready(&job.door, limit).await
+        };
         let outcome = tokio::select! {
             ended = running.ended() => Err(ended_early(&ended)),
-            come = timeout(limit, come(&notified, &job.door)) => match come {
-                Ok(outcome) => outcome,
-                Err(_late) => {
-                    let (limit, why) = (humantime::format_duration(limit), reason(job).await);
-                    Err(Exit::unreachable(format!("the daemon is not ready within {limit}: {why}")))
-                }
-            },
+            ready = ready => ready,
         };
         // Nobody listens there any more; what is left goes with the directory.
         std::fs::remove_file(path).ok();
@@ -165,25 +160,6 @@ pub(super) fn ourselves() -> Command {
     command
 }
 
-/// Waits until the daemon listens, and then until it is ready; somebody else may listen there before.
-async fn come(notified: &UnixDatagram, door: &Door) -> Result<(), Exit> {
-    until_listening(notified).await.map_err(|error| {
-        Exit::failed(format!("the daemon cannot say that it listens: {}", error.kind()))
-    })?;
-    let mut pause = PAUSES.0;
-    loop {
-        let request = Request::get("/v1/ready").body(Bytes::new());
-        let request = request.map_err(|_| Exit::failed("no request could be made"))?;
-        let answer = door.ask(request, PATIENCE).await?;
-        match answer.status() {
-            StatusCode::OK => return Ok(()),
-            StatusCode::SERVICE_UNAVAILABLE => sleep(pause).await,
-            _ => return Err(token::refused(&answer)),
-        }
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
 async fn until_listening(notified: &UnixDatagram) -> io::Result<()> {
     let mut room = [0; 1024];
     loop {
@@ -192,14 +168,6 @@ async fn until_listening(notified: &UnixDatagram) -> io::Result<()> {
         if said.split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
             return Ok(());
         }
-    }
-}
-
-/// Asks why there is no token.
-async fn reason(job: &Job) -> String {
-    match timeout(PATIENCE, token::fetch(&job.door, &job.args.wish, Format::Raw)).await {
-        Ok(Err(exit)) => exit.sentence().to_owned(),
-        _ => "a credential that the configuration requires has no token".to_owned(),
     }
 }
 
