@@ -17,6 +17,9 @@ use crate::{
 /// Least time between two things that are done because of a new token.
 const SPACING: Duration = Duration::from_secs(1);
 
+/// Time in which a stop by the terminal reaches us as well.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// Says why nobody has to stay with a child any longer.
 enum Parting {
     /// It has ended.
@@ -63,7 +66,7 @@ impl Job {
         loop {
             tokio::select! {
                 ended = child.ended() => return Ok(Parting::Ended(ended.map_err(lost)?)),
-                signal = relay.next() => pass_on(signal, &child, relay),
+                signal = relay.next() => pass_on(signal, &child, relay).await,
                 renewed = self.renewed(&seen, due, &mut trouble) => match renewed {
                     Renewed::InPlace(tag) => {
                         if let OnRefresh::Signal(signal) = self.args.on_refresh {
@@ -121,7 +124,7 @@ impl Job {
             tokio::select! {
                 ended = child.ended() => return Ok(Some(ended?).filter(|_| is_asked_to_end)),
                 signal = relay.next() => {
-                    pass_on(signal, child, relay);
+                    pass_on(signal, child, relay).await;
                     is_asked_to_end |= relay.ends_program(signal);
                 }
                 () = sleep_until(late), if !is_asked_to_end => child.kill().await?,
@@ -131,14 +134,18 @@ impl Job {
 }
 
 /// Tells a child what we were told, and stops with it.
-fn pass_on(signal: Signal, child: &Child, relay: &Relay) {
-    if signal == Signal::CHILD {
+async fn pass_on(signal: Signal, child: &Child, relay: &Relay) {
+    if signal != Signal::CHILD {
+        if !relay.is_heard_by_all(signal) {
+            child.signal(signal);
+        }
+    } else if child.is_stopped() {
+        // The terminal may have stopped us all: then we are stopped here, and it runs when we do.
+        sleep(MOMENT).await;
         // Whoever waits for us at a terminal would wait for one who waits for him.
         if child.is_stopped() && relay.is_in_front() {
             kill_process(getpid(), Signal::TSTP).ok();
         }
-    } else if !relay.is_heard_by_all(signal) {
-        child.signal(signal);
     }
 }
 
