@@ -89,7 +89,10 @@ enum Command {
     Doctor(doctor::Args),
     /// Print the current token of the running daemon
     Token(token::Args),
-    /// Run a program with the token in its environment
+    /// Run a program with the token in its environment or in private files
+    ///
+    /// The exit code is the program's own, 128 and the number if a signal ended it, 127 if there is no
+    /// such program and 126 if it cannot be run.
     Exec(exec::Args),
     /// Show how the running daemon is getting on
     Status(status::Args),
@@ -128,6 +131,8 @@ enum Command {
 /// Parses the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Whoever was started by way of /proc/self/exe is called `exe`.
+    rustix::thread::set_name(c"bearerd").ok();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -156,7 +161,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Init(args) => in_runtime(init::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Token(args) => in_runtime(token::run(args)),
-        Command::Exec(args) => in_runtime(exec::run(args)),
+        Command::Exec(args) => exec::run(args),
         Command::Status(args) => in_runtime(status::run(args)),
         Command::Refresh(args) => in_runtime(operate::refresh(args)),
         Command::Wait(args) => in_runtime(wait::run(args)),

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{exit::Exit, settings::Settings};
 use crate::{
     config::model::{Bind, Listener},
-    control::client::{self, Address},
+    control::client::{self, Address, ClientError},
     local::access_token,
     okta::client::bearer,
     process::{owned_file::MAX_BYTES, secret::Secret, secret_file::without_line_end},
@@ -45,30 +45,46 @@ pub(super) struct Door {
     address: Address,
     /// The file with its access token.
     access_token_file: Option<PathBuf>,
+    /// What else can be done where nobody listens.
+    remedy: &'static str,
 }
 
 impl ListenerPlace {
     /// Finds the listener; the configuration is read only if nothing else names one.
     pub(super) fn find(&self, settings: &Settings) -> Result<Door, Exit> {
-        let found = match self.named()? {
-            Some(address) => Door { address, access_token_file: None },
+        let variable = std::env::var_os("BEARERD_SOCKET").filter(|path| !path.is_empty());
+        self.find_or(variable.map(PathBuf::from), settings)
+    }
+
+    /// Finds it likewise, of a daemon of our own: what the environment names is another's.
+    pub(super) fn find_own(&self, settings: &Settings) -> Result<Door, Exit> {
+        self.find_or(None, settings)
+    }
+
+    fn find_or(&self, usual: Option<PathBuf>, settings: &Settings) -> Result<Door, Exit> {
+        let found = match self.named(usual)? {
+            Some(address) => Door { address, access_token_file: None, remedy: "" },
             None => configured(settings)?,
         };
         let access_token_file = self.access_token_file.clone().or(found.access_token_file);
         Ok(Door { access_token_file, ..found })
     }
 
-    fn named(&self) -> Result<Option<Address>, Exit> {
+    fn named(&self, usual: Option<PathBuf>) -> Result<Option<Address>, Exit> {
         if let Some(url) = &self.url {
             return by_url(url, self.ca_file.clone()).map(Some);
         }
-        let variable = std::env::var_os("BEARERD_SOCKET").filter(|path| !path.is_empty());
-        let socket = self.socket.clone().or_else(|| variable.map(PathBuf::from));
-        Ok(socket.map(Address::Unix))
+        Ok(self.socket.clone().or(usual).map(Address::Unix))
     }
 }
 
 impl Door {
+    /// Says what else can be done where nobody listens.
+    pub(super) const fn or(mut self, remedy: &'static str) -> Self {
+        self.remedy = remedy;
+        self
+    }
+
     /// Reads the access token, if there is a file with one.
     fn access_token(&self) -> Result<Option<Secret>, Exit> {
         self.access_token_file.as_deref().map(read_access_token).transpose()
@@ -90,8 +106,16 @@ impl Door {
             let bearer = bearer(&token).ok_or_else(|| self.refused())?;
             request.headers_mut().insert(header::AUTHORIZATION, bearer);
         }
-        let answer = client::send(&self.address, request, patience).await?;
+        let answer = client::send(&self.address, request, patience).await;
+        let answer = answer.map_err(|error| self.unanswered(error))?;
         if answer.status() == StatusCode::UNAUTHORIZED { Err(self.refused()) } else { Ok(answer) }
+    }
+
+    fn unanswered(&self, error: ClientError) -> Exit {
+        match error.is_nobody() {
+            true => Exit::unreachable(format!("{error}{}", self.remedy)),
+            false => error.into(),
+        }
     }
 
     /// Says why it did not open, and what to do.
@@ -115,7 +139,8 @@ fn configured(settings: &Settings) -> Result<Door, Exit> {
     let first = config.listeners.into_values().next();
     let door = first.and_then(|listener| {
         let address = address(&listener)?;
-        Some(Door { address, access_token_file: listener.guard.access_token_file })
+        let access_token_file = listener.guard.access_token_file;
+        Some(Door { address, access_token_file, remedy: "" })
     });
     door.ok_or_else(|| Exit::configuration("no listener is configured: name one by --socket"))
 }

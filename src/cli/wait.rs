@@ -42,12 +42,17 @@ enum Missing {
 
 pub(super) async fn run(args: Args) -> Result<(), Exit> {
     let door = args.place.find(&args.settings)?;
+    until_ready(&door, args.timeout).await
+}
+
+/// Waits for so long, at most, until the daemon behind a door is ready.
+pub(super) async fn until_ready(door: &Door, limit: Duration) -> Result<(), Exit> {
     let mut missing = None;
-    match timeout(args.timeout.max(LEAST), come(&door, &mut missing)).await {
+    match timeout(limit.max(LEAST), come(door, &mut missing)).await {
         Ok(outcome) => outcome,
         Err(_late) => {
-            let reason = reason(&door, missing).await;
-            let limit = humantime::format_duration(args.timeout);
+            let reason = reason(door, missing).await;
+            let limit = humantime::format_duration(limit);
             Err(Exit::unreachable(format!("not ready within {limit}: {reason}")))
         }
     }

@@ -2,28 +2,23 @@
 
 use std::{
     io,
-    os::unix::{net::UnixStream as StdStream, process::ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     process::{Command, ExitStatus},
     str::FromStr,
-    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, getpgrp, kill_process};
-use tokio::{io::AsyncReadExt, net::UnixStream, sync::mpsc, time::timeout};
-use tokio_util::task::TaskTracker;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// What a child is told of that we are told: all that ask it to end or to look again.
-const FORWARDED: [Signal; 7] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::TERM,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::WINCH,
+/// What a program can be told of a new token by.
+const NAMED: [(&str, Signal); 7] = [
+    ("HUP", Signal::HUP),
+    ("INT", Signal::INT),
+    ("QUIT", Signal::QUIT),
+    ("TERM", Signal::TERM),
+    ("USR1", Signal::USR1),
+    ("USR2", Signal::USR2),
+    ("WINCH", Signal::WINCH),
 ];
-/// What a terminal sends to everybody in the foreground by itself.
-const OF_TERMINALS: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::WINCH];
 
 /// Says what happens to a child when there is a new token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,9 +55,7 @@ impl FromStr for OnRefresh {
 /// Finds a signal by its name, with or without `SIG`.
 fn named(name: &str) -> Option<Signal> {
     let name = name.strip_prefix("SIG").unwrap_or(name);
-    let names = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH"];
-    let mut pairs = names.into_iter().zip(FORWARDED);
-    pairs.find_map(|(known, signal)| (known == name).then_some(signal))
+    NAMED.into_iter().find_map(|(known, signal)| (known == name).then_some(signal))
 }
 
 /// Tells the exit code that says how a child ended: its own, or 128 and the signal.
@@ -96,72 +89,41 @@ impl Child {
 
     /// Sends it a signal, if it still runs.
     pub fn signal(&self, signal: Signal) {
-        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
+        if let Some(pid) = self.pid() {
             // It may end at any moment.
             kill_process(pid, signal).ok();
         }
     }
 
-    /// Asks it to end, and ends it when it does not within the grace.
+    /// Tells how it has ended, if it has.
     ///
     /// # Errors
     ///
     /// Fails when somebody else has waited for it.
-    pub async fn stop(mut self, grace: Duration) -> io::Result<()> {
-        self.signal(Signal::TERM);
-        if timeout(grace, self.0.wait()).await.is_err() {
-            self.0.kill().await?;
-        }
-        Ok(())
+    pub fn has_ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.try_wait()
     }
-}
 
-/// Receives what we are told and a child is to be told.
-pub struct Forwarded {
-    signals: mpsc::UnboundedReceiver<Signal>,
-    _listeners: TaskTracker,
-}
+    /// Tells whether it is stopped, as by Ctrl-Z, and neither ended nor continued since.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let stopped = |pid| waitid(WaitId::Pid(pid), look).is_ok_and(|status| status.is_some());
+        self.pid().is_some_and(stopped)
+    }
 
-impl Forwarded {
-    /// Takes over the signals of the process.
+    /// Ends it, whatever it is doing.
     ///
     /// # Errors
     ///
-    /// Fails when there are no descriptors for it.
-    pub fn new() -> io::Result<Self> {
-        let (told, signals) = mpsc::unbounded_channel();
-        let listeners = TaskTracker::new();
-        for signal in FORWARDED {
-            let (receiver, sender) = StdStream::pair()?;
-            signal_hook::low_level::pipe::register(signal.as_raw(), sender)?;
-            receiver.set_nonblocking(true)?;
-            let (mut stream, told) = (UnixStream::from_std(receiver)?, told.clone());
-            listeners.spawn(async move {
-                while matches!(stream.read(&mut [0; 16]).await, Ok(1..))
-                    && told.send(signal).is_ok()
-                {}
-            });
-        }
-        Ok(Self { signals, _listeners: listeners })
+    /// Fails when somebody else has waited for it.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.0.kill().await
     }
 
-    /// Waits for a signal that the child has not heard of by itself.
-    pub async fn next(&mut self) -> Signal {
-        loop {
-            let Some(signal) = self.signals.recv().await else {
-                return std::future::pending().await;
-            };
-            if !OF_TERMINALS.contains(&signal) || !is_in_foreground() {
-                return signal;
-            }
-        }
+    fn pid(&self) -> Option<Pid> {
+        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
-}
-
-/// Tells whether a terminal speaks to our whole process group.
-fn is_in_foreground() -> bool {
-    rustix::termios::tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
 #[cfg(test)]

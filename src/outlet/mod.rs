@@ -3,4 +3,6 @@
 pub mod child;
 pub mod command;
 pub mod environment;
+pub mod init;
+pub mod relay;
 pub mod sink;

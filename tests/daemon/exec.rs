@@ -1,5 +1,11 @@
 //! `bearerd exec`: a program with the token in its environment, and what it hears of a new one.
 
+mod daemon;
+mod files;
+mod init;
+mod restart;
+mod terminal;
+
 use std::{fs, path::Path, process::Command};
 
 use rustix::process::Signal;
@@ -55,14 +61,35 @@ async fn what_is_meant_for_us_is_not_handed_on_and_all_else_is() {
 }
 
 // A program is not to be hardened without its knowledge: sudo, core files and file modes are its own.
+// fault 239
 #[tokio::test]
 async fn a_program_runs_as_if_we_were_not_there() {
     let stand = Stand::new().await;
-    let _daemon = stand.start().await;
-    let line = "umask; ulimit -c; ulimit -n; grep NoNewPrivs /proc/self/status";
+    let home = &stand.home;
+    let line = "umask; ulimit -c; ulimit -n; ls /proc/$$/fd; \
+                grep -E '^(NoNewPrivs|Seccomp|CapEff|SigBlk):' /proc/self/status";
     let plain = Command::new("/bin/sh").args(["-c", line]).output().unwrap();
     let plain = String::from_utf8(plain.stdout).unwrap();
-    assert_eq!(done(&stand.home, &[], line).await, plain);
+    assert_eq!(done(home, &["--daemon"], line).await, plain);
+    let _daemon = stand.start().await;
+    for flags in [&[][..], &["--file", "T=raw"], &["--on-refresh", "restart"]] {
+        assert_eq!(done(home, flags, line).await, plain, "{flags:?}");
+    }
+}
+
+// What nohup, or a shell that starts something in the background, has decided is for the program.
+#[tokio::test]
+async fn signals_that_are_ignored_stay_so() {
+    let stand = Stand::new().await;
+    let _daemon = stand.start().await;
+    for flags in [&[][..], &["--file", "T=raw"]] {
+        let inner = exec(&stand.home, flags, "kill -HUP $PPID; kill -HUP $$; echo still here");
+        let mut outer = Command::new("/bin/sh");
+        outer.args(["-c", "trap '' HUP; \"$@\"", "sh"]).env_clear();
+        outer.arg(inner.get_program()).args(inner.get_args());
+        let ended = run(outer).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "still here\n"), "{ended:?}");
+    }
 }
 
 #[tokio::test]
@@ -70,7 +97,7 @@ async fn its_end_is_our_end() {
     let stand = Stand::new().await;
     let daemon = stand.start().await;
     let home = &stand.home;
-    for flags in [&[][..], &["--on-refresh", "signal:HUP"]] {
+    for flags in [&[][..], &["--on-refresh", "signal:HUP"], &["--file", "T=raw"]] {
         assert_eq!(run(exec(home, flags, "exit 7")).await.code, Some(7));
         let killed = run(exec(home, flags, "kill -TERM $$")).await.code;
         assert_eq!(killed, if flags.is_empty() { None } else { Some(143) });
@@ -94,24 +121,6 @@ async fn lines(path: &Path, count: usize) -> Vec<String> {
     let read = || fs::read_to_string(path).unwrap_or_default();
     until("the program has written", async || read().lines().count() >= count).await;
     read().lines().map(str::to_owned).collect()
-}
-
-#[tokio::test]
-async fn a_new_token_restarts_the_program_with_it() {
-    let stand = Stand::new().await;
-    let daemon = stand.start().await;
-    let seen = stand.home.path("seen");
-    // It ends by TERM only, as a server does.
-    let line = format!("echo \"$OKTA_BEARER_TOKEN\" >> {}; exec sleep 60", seen.display());
-    let mut running = Daemon::spawn(exec(&stand.home, &["--on-refresh", "restart"], &line));
-    let first = daemon.token().await;
-    assert_eq!(lines(&seen, 1).await, [first.as_str()]);
-    daemon.refresh("default").await;
-    let second = daemon.token().await;
-    assert_ne!(first, second);
-    assert_eq!(lines(&seen, 2).await, [first, second]);
-    running.signal(Signal::TERM);
-    assert_eq!(running.exit().await.code(), Some(143));
 }
 
 #[tokio::test]
@@ -171,11 +180,14 @@ OKTAPAM_TRUSTED_DOMAIN_OVERRIDE=127.0.0.1
 #[tokio::test]
 async fn flags_that_mean_nothing_are_refused_at_once() {
     let stand = Stand::new().await;
-    let rows: [&[&str]; 5] = [
+    let rows: [&[&str]; 8] = [
         &[],
         &["--env", "A", "--", "true"],
         &["--env", "1=raw", "--", "true"],
         &["--env", "A=yaml", "--", "true"],
+        &["--file", "A", "--", "true"],
+        &["--file", "../A=raw", "--", "true"],
+        &["--timeout", "1s", "--", "true"],
         &["--on-refresh", "signal:KILL", "--", "true"],
     ];
     for arguments in rows {

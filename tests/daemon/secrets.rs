@@ -275,7 +275,7 @@ async fn a_daemon_that_is_killed_by_a_signal_leaves_no_core() {
 }
 
 /// Counts the copies of a secret in the writable memory of a process; only root may look.
-fn copies(pid: u32, secret: &str) -> usize {
+pub(crate) fn copies(pid: u32, secret: &str) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let searcher = memchr::memmem::Finder::new(secret.as_bytes());
