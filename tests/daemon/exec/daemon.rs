@@ -115,7 +115,10 @@ async fn a_daemon_ends_when_we_are_killed() {
     let stand = Stand::new().await;
     let seen = stand.home.path("seen");
     let line = format!("echo $$ >> {}; exec sleep 60", seen.display());
-    let mut running = Daemon::spawn(exec(&stand.home, OWN, &line));
+    let mut command = exec(&stand.home, OWN, &line);
+    // What is left behind goes with the test.
+    command.env("XDG_RUNTIME_DIR", stand.home.path(""));
+    let mut running = Daemon::spawn(command);
     let program = Pid::from_raw(lines(&seen, 1).await[0].parse().unwrap()).unwrap();
     let daemon = daemon_of(&running).await;
     running.signal(Signal::KILL);
