@@ -102,7 +102,9 @@ async fn report_current(daemon: &Daemon) -> Reply {
 
 #[tokio::test]
 async fn a_report_that_brings_no_newer_token_leaves_the_old_one_to_the_others() {
-    let stand = Stand::new().await;
+    let mut stand = Stand::new().await;
+    // So that the back-off, which is drawn, is not over before the second report.
+    stand.home.set("credentials.default.refresh.retry_min", "60s");
     let daemon = stand.start().await;
     let token = daemon.token().await;
     stand.issuer.inject("mint@503".parse::<FaultPlan>().unwrap());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, Signal, geteuid};
 use serde_json::Value;
 
 use crate::{
@@ -65,12 +65,17 @@ async fn without_landlock_it_goes_on_and_says_so() {
         return;
     };
     command.arg("run").arg("--config").arg(stand.home.write());
-    let daemon = Daemon::start(command).await;
+    let mut daemon = Daemon::start(command).await;
     let events = daemon.events("confined as far as the kernel can");
     let said = |name: &str| events[0][name].as_str().unwrap().to_owned();
     assert!(said("missing").contains("landlock"), "{events:?}");
     assert_eq!(said("held"), "system calls, capabilities");
     daemon.until_ready().await;
+    // Who only kills the tracer sets the daemon free.
+    let list = format!("/proc/{pid}/task/{pid}/children", pid = daemon.pid());
+    let traced = fs::read_to_string(list).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(Pid::from_raw(traced).unwrap(), Signal::TERM).unwrap();
+    daemon.exit().await;
 }
 
 /// Begins a command whose kernel seems to know no landlock.
