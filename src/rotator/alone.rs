@@ -79,7 +79,7 @@ pub async fn rotate(
     };
     let asking = asking.map(Arc::new).or_else(|| own.clone());
     let tokens = Arc::new(Minted { own, asking });
-    let hands = Hands::new(&settings.user, issuer, tokens, shelf, beside);
+    let hands = Hands::new(&settings.user, issuer, tokens, Box::new(shelf), beside);
     let plan = Plan { every: None, place: 0.0, delete_old: false };
     Alone { hands, machine: Rotation::resume(plan, found), trouble: None }.run(clock).await
 }
