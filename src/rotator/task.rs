@@ -25,6 +25,8 @@ use crate::{
 
 /// First and last rest before the place of the key is looked at anew.
 const PLACE_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Longest rest while somebody else is at work there, who may die of it.
+const LONGEST_WATCH: Duration = Duration::from_secs(5);
 
 /// Finds the broker of the credential that asks.
 pub type Lookup = Arc<dyn Fn() -> Option<Handle> + Send + Sync>;
@@ -120,7 +122,8 @@ impl Seat {
                 }
                 Err(error) => {
                     self.wait_for_place(&error, rest, &mut line, &stop).await;
-                    rest = rest.saturating_mul(2).min(PLACE_REST.1);
+                    let longest = if error.is_of_another() { LONGEST_WATCH } else { PLACE_REST.1 };
+                    rest = rest.saturating_mul(2).min(longest);
                 }
             }
         }
