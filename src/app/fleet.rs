@@ -330,7 +330,7 @@ enum AnyNews {
 
 /// Follows a key, wherever it lies.
 enum AnyFeed {
-    Files(KeyFeed),
+    Files(Box<KeyFeed>),
     #[cfg(feature = "kubernetes")]
     Secret(Box<SecretFeed>),
 }
@@ -346,7 +346,7 @@ impl AnyFeed {
             source: credential.key.clone(),
             allow_group_readable: credential.allow_group_readable_key,
         };
-        Self::Files(KeyFeed::new(place, Arc::clone(nudge)))
+        Self::Files(Box::new(KeyFeed::new(place, Arc::clone(nudge))))
     }
 
     /// Waits for news; `credential` is named where a file is odd.

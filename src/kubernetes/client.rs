@@ -105,7 +105,8 @@ impl ApiServer {
         }
         let status = response.status();
         let told = read_body(&mut response).await.ok();
-        Err(CallError::of(status, told.and_then(|body| wire::reason(&body))))
+        let reason = told.and_then(|body| wire::reason(&body));
+        Err(CallError::of(status, reason.as_deref()))
     }
 
     async fn client(&self) -> Result<Client, CallError> {
@@ -255,8 +256,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    fn of(status: StatusCode, reason: Option<String>) -> Self {
-        match (status.as_u16(), reason.as_deref()) {
+    fn of(status: StatusCode, reason: Option<&str>) -> Self {
+        match (status.as_u16(), reason) {
             (401, _) => Self::Unauthorized,
             (403, _) => Self::Forbidden,
             (404, _) => Self::Missing,

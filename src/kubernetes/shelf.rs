@@ -69,12 +69,12 @@ impl SecretShelf {
     ///
     /// When there is no key, or another daemon is at work.
     pub fn open(site: &SecretSite) -> Result<(Self, Found, Option<ApiKey>), ShelfError> {
-        let mut content = wait(site.place.read()).map_err(remote)?;
+        let mut content = wait(site.place.read())?;
         let (mut found, mut beside) = look(site, &content)?;
         if !is_quiet(&found) {
             claim(site)?;
             // Whoever had it may have come further.
-            content = wait(site.place.read()).map_err(remote)?;
+            content = wait(site.place.read())?;
             (found, beside) = look(site, &content)?;
         }
         let shelf = Self {
@@ -93,7 +93,7 @@ impl SecretShelf {
     /// When there is none, or something is not as it was left.
     pub fn key(&mut self) -> Result<ApiKey, ShelfError> {
         let content = self.unchanged()?;
-        content.key().map_err(|flaw| remote(self.site.place.flawed(flaw)))
+        Ok(content.key().map_err(|flaw| self.site.place.flawed(flaw))?)
     }
 
     /// Finds out, and leaves no trace, whether the Secret may be changed.
@@ -104,7 +104,7 @@ impl SecretShelf {
     pub fn probe(&mut self) -> Result<(), ShelfError> {
         let change = Change::default();
         match wait(self.site.place.change(&change, &self.version, true)) {
-            Err(error) if error.call() != Some(&CallError::Conflict) => Err(remote(error)),
+            Err(error) if error.call() != Some(&CallError::Conflict) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -149,7 +149,7 @@ impl SecretShelf {
     /// When the Lease is lost, or the Secret cannot be changed.
     pub fn save(&mut self, new: &ApiKey) -> Result<(), ShelfError> {
         claim(&self.site)?;
-        let content = wait(self.site.place.read()).map_err(remote)?;
+        let content = wait(self.site.place.read())?;
         self.take_note(&content);
         self.change(&Change { next: Some(Some(new)), ..Change::default() })
     }
@@ -192,7 +192,7 @@ impl SecretShelf {
 
     /// Reads the Secret, in which all that is ours has to be as it was left.
     fn unchanged(&mut self) -> Result<Content, ShelfError> {
-        let content = wait(self.site.place.read()).map_err(remote)?;
+        let content = wait(self.site.place.read())?;
         if content.fingerprint() != self.seen {
             return Err(self.overtaken());
         }
@@ -215,7 +215,7 @@ impl SecretShelf {
             let call = error.call();
             let is_conflict = call == Some(&CallError::Conflict);
             if tries_left == 0 || !is_conflict && !call.is_some_and(CallError::may_pass) {
-                return Err(remote(error));
+                return Err(error.into());
             }
             wait(sleep(rest));
             rest = rest.saturating_mul(2);
@@ -244,7 +244,7 @@ impl SecretShelf {
 }
 
 fn look(site: &SecretSite, content: &Content) -> Result<(Found, Option<ApiKey>), ShelfError> {
-    let key = content.key().map_err(|flaw| remote(site.place.flawed(flaw)))?;
+    let key = content.key().map_err(|flaw| site.place.flawed(flaw))?;
     let file = key.id().to_owned();
     let beside = content.next().filter(|next| !next.id().eq_ignore_ascii_case(&file));
     let journal = match content.rotation().map(Journal::read) {
@@ -276,8 +276,10 @@ fn claim(site: &SecretSite) -> Result<(), ShelfError> {
     })
 }
 
-fn remote(error: SecretError) -> ShelfError {
-    ShelfError::Remote { problem: error.to_string() }
+impl From<SecretError> for ShelfError {
+    fn from(error: SecretError) -> Self {
+        Self::Remote { problem: error.to_string() }
+    }
 }
 
 /// Waits for a call on a thread that may block.

@@ -10,7 +10,7 @@ use crate::{key::api_key::ApiKey, token::timing::Wall};
 /// What an account needs, for people.
 pub(super) const VERBS: &str = "the verbs get and watch on this Secret and, if its key is rotated, \
                                 patch on it, and get, create and update on leases of \
-                                coordination.k8s.io (see deploy/kubernetes/secret)";
+                                coordination.k8s.io (see deploy/kubernetes/overlays/secret)";
 
 /// Bytes of a field, decoded from base64 and wiped when they are dropped.
 pub(super) struct Field(Zeroizing<Vec<u8>>);

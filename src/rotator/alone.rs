@@ -58,8 +58,8 @@ pub async fn rotate(
     clock: &dyn Clock,
 ) -> Result<Rotated, AloneError> {
     let Some((path, settings)) = credential.rotated_file().zip(credential.rotation.as_ref()) else {
-        let sentence = "only a key from `key_file` is rotated, and rotation.user has to name the \
-                        service user whose key it is";
+        let sentence = "only a key from `key_file` is rotated without a daemon, and rotation.user \
+                        has to name the service user whose key it is";
         return Err(AloneError::Place(sentence.to_owned()));
     };
     let (path, group) = (path.to_owned(), credential.allow_group_readable_key);

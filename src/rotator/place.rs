@@ -234,6 +234,6 @@ impl Site {
         if let Self::Secret { site, .. } = self {
             match site.keep().await {}
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, channel::Channel, combinators::BoxBody};
+use http_body_util::{BodyExt, Collected, Full, channel::Channel, combinators::BoxBody};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::{ServerConfig, crypto::ring};
@@ -46,6 +46,7 @@ pub(crate) struct Cluster {
 
 struct World {
     state: Mutex<State>,
+    streams: Mutex<JoinSet<()>>,
     changed: watch::Sender<u64>,
 }
 
@@ -109,7 +110,11 @@ impl Cluster {
             blow: None,
             before: None,
         };
-        let world = Arc::new(World { state: Mutex::new(state), changed: watch::channel(0).0 });
+        let world = Arc::new(World {
+            state: Mutex::new(state),
+            streams: Mutex::default(),
+            changed: watch::channel(0).0,
+        });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::new(config).into(), Arc::clone(&world)));
         let ca = ca.pem();
@@ -336,7 +341,7 @@ async fn serve(
     world: Arc<World>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let query: BTreeMap<String, String> = head
         .uri
         .query()
@@ -477,7 +482,7 @@ fn watched(world: &Arc<World>, query: &BTreeMap<String, String>, accept: &str) -
     let only_metadata = accept.contains("as=PartialObjectMetadata");
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     let from = query.get("resourceVersion").cloned();
-    let world = Arc::clone(world);
+    let at = Arc::clone(world);
     let (life, mut seen, mut lines) = {
         let mut state = world.state.lock().unwrap();
         state.watches.push(from.clone());
@@ -493,7 +498,7 @@ fn watched(world: &Arc<World>, query: &BTreeMap<String, String>, accept: &str) -
         (state.watch_life, seen, lines)
     };
     let mut changed = world.changed.subscribe();
-    tokio::spawn(async move {
+    world.streams.lock().unwrap().spawn(async move {
         let stream = async {
             loop {
                 let is_over = lines.iter().any(|line| line["type"] == "ERROR");
@@ -505,7 +510,7 @@ fn watched(world: &Arc<World>, query: &BTreeMap<String, String>, accept: &str) -
                 if is_over || changed.changed().await.is_err() {
                     return;
                 }
-                let state = world.state.lock().unwrap();
+                let state = at.state.lock().unwrap();
                 let new = state.events.iter().filter(|(version, ..)| *version > seen);
                 lines.extend(new.map(|(_, kind, object)| line(kind, object, only_metadata)));
                 seen = state.version;
@@ -513,7 +518,7 @@ fn watched(world: &Arc<World>, query: &BTreeMap<String, String>, accept: &str) -
         };
         if timeout(life, stream).await.is_err() {
             let version = {
-                let mut state = world.state.lock().unwrap();
+                let mut state = at.state.lock().unwrap();
                 if std::mem::take(&mut state.ends_abruptly) {
                     return;
                 }

@@ -21,9 +21,9 @@ use crate::{
 
 /// The calls of a daemon from the first look at its key to the end of a rotation.
 const FIRST: usize = 2;
-const LAST: usize = 24;
+const LAST: usize = 21;
 /// Each of them mostly waits for a Lease to end.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 async fn due() -> Pods {
     let pods = Pods::new().await.rotated();
@@ -31,7 +31,9 @@ async fn due() -> Pods {
     pods
 }
 
-/// Tells what is not as it is after a rotation: one key, no trace of another, nobody at work.
+/// Tells what is not as it is after a rotation: one key, and no trace of another.
+///
+/// The Lease may still name one who has died when all was done: nobody needs it.
 fn unsettled(pods: &Pods) -> Result<(), String> {
     let (cluster, journal) = (&pods.cluster, pods.cluster.journal());
     let key = cluster.field("key_id");
@@ -41,8 +43,7 @@ fn unsettled(pods: &Pods) -> Result<(), String> {
         && journal["lost"].is_null()
         && journal["key_id"].as_str() == key.as_deref()
         && cluster.field("next_key_id").is_none()
-        && cluster.field("next_key_secret").is_none()
-        && cluster.holder().is_none();
+        && cluster.field("next_key_secret").is_none();
     let told = || format!("{key:?} {journal} {:?} {:?}", cluster.holder(), cluster.calls());
     if is_settled { Ok(()) } else { Err(told()) }
 }
@@ -96,22 +97,28 @@ async fn five_daemons_with_one_secret_rotate_it_once() {
         until("it listens", async || daemon.has_said("ready")).await;
         until_used(daemon, &id).await;
     }
+    until("the Lease is given back", async || pods.cluster.holder().is_none()).await;
     sleep(Duration::from_secs(3)).await;
     assert_eq!(pods.asked(), 1, "{:?}", pods.cluster.calls());
     let secret = pods.stand.issuer.key().1;
     assert!(daemons.iter().all(|it| !it.log().contains(&secret)));
 }
 
-// faults 98, 112 and 206: before and after each call of a rotation
+// faults 98, 112 and 206: at each call of a rotation
 #[tokio::test]
 async fn whenever_a_daemon_is_killed_another_one_goes_on() {
     if !can_be_run() {
         return;
     }
+    // What is left before a call is what was left after the one before it, but for Okta's part.
+    let sides: &[bool] = match std::env::var("BEARERD_TEST_CRASH").as_deref() {
+        Ok("all") => &[false, true],
+        _ => &[false],
+    };
     let blows = async {
         let (mut blows, mut hit) = (JoinSet::new(), 0);
         for n in FIRST..=LAST {
-            for is_after in [false, true] {
+            for &is_after in sides {
                 blows.spawn_local(struck(n, is_after));
                 while blows.len() >= AT_ONCE {
                     hit += usize::from(blows.join_next().await.unwrap().unwrap());
@@ -124,7 +131,7 @@ async fn whenever_a_daemon_is_killed_another_one_goes_on() {
         hit
     };
     let hit = LocalSet::new().run_until(blows).await;
-    assert!(hit > LAST, "the blows fall beside it: {hit}");
+    assert!(hit * 4 > (LAST - FIRST) * 3, "the blows fall beside it: {hit}");
 }
 
 /// Strikes at one call, and tells whether that hit.
