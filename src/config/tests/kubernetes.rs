@@ -32,7 +32,8 @@ fn a_secret_is_named_with_or_without_its_namespace() {
 #[cfg(feature = "kubernetes")]
 #[test]
 fn what_is_no_name_and_what_does_not_go_with_it_is_said() {
-    let rotation = "\n[credentials.default.rotation]\nuser = \"u\"\ndelete_old = true";
+    let rotation = "\n[credentials.default.rotation]\nuser = \"u\"\ndelete_old = true\n\
+                    on_rotated = [\"x\"]";
     let rows = [
         ("key_kubernetes = {}", "`credentials.default.key_kubernetes.name` is missing"),
         ("key_kubernetes = { name = \"a/b\" }", "is not a name that Kubernetes knows"),
@@ -51,5 +52,7 @@ fn what_is_no_name_and_what_does_not_go_with_it_is_said() {
     }
     let keys = format!("team_name = \"acme\"\nkey_kubernetes = {{ name = \"a\" }}{rotation}");
     let expected = "`credentials.default.rotation.delete_old` is for a key that one daemon uses";
+    assert_said(&said_of_credential(&keys), expected, &keys);
+    let expected = "`credentials.default.rotation.on_rotated` is for a key file";
     assert_said(&said_of_credential(&keys), expected, &keys);
 }
