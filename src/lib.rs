@@ -22,6 +22,10 @@
 //! | [`telemetry`] | metrics, logs, audit |
 //! | [`process`] | clocks, signals, files, secrets in memory, the sandbox |
 #![cfg_attr(
+    feature = "kubernetes",
+    doc = "| [`kubernetes`] | a Secret as the home of the API key: read, followed, rotated in turn |"
+)]
+#![cfg_attr(
     feature = "emulator",
     doc = "| [`emulator`] | the emulated issuer, a stranger to all others |"
 )]
@@ -73,6 +77,8 @@ pub mod control;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod key;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod local;
 pub mod okta;
 pub mod outlet;

@@ -3,6 +3,8 @@
 use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use super::AppError;
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes;
 use crate::{
     config::{
         Config, Sources,
@@ -203,6 +205,12 @@ fn reach_credential(reach: &mut Reach, credential: &Credential) {
         KeySource::File(file) | KeySource::SystemdCredential(file) => {
             read_file(reach, file);
             file.parent().into_iter().for_each(|directory| reach.read_below(directory));
+        }
+        #[cfg(feature = "kubernetes")]
+        KeySource::Secret(_) => {
+            // The kubelet renews the token there, behind links.
+            reach.read_below(kubernetes::client::account());
+            reach.connect.extend(kubernetes::client::port());
         }
     }
     credential.rotated_file().into_iter().for_each(|file| reach_rotated(reach, file));

@@ -7,6 +7,14 @@ use tokio::{sync::Notify, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, Commons, supervise::supervise};
+#[cfg(feature = "kubernetes")]
+use crate::{
+    config::model::KeySource,
+    kubernetes::{
+        feed::{SecretFeed, SecretNews},
+        secret::SecretPlace,
+    },
+};
 use crate::{
     config::{
         Config,
@@ -303,7 +311,7 @@ impl Running {
 
 /// The key feed of a credential, as its broker wants it.
 struct FollowedKey {
-    feed: KeyFeed,
+    feed: AnyFeed,
     nudge: Arc<Notify>,
     credential: String,
     latest: Option<Arc<ApiKey>>,
@@ -313,6 +321,63 @@ struct FollowedKey {
     recalled: Option<(Grant, Lease)>,
 }
 
+/// News about a key, from wherever it lies.
+enum AnyNews {
+    Changed(ApiKey),
+    Recovered,
+    Broken(KeyTrouble),
+}
+
+/// Follows a key, wherever it lies.
+enum AnyFeed {
+    Files(Box<KeyFeed>),
+    #[cfg(feature = "kubernetes")]
+    Secret(Box<SecretFeed>),
+}
+
+impl AnyFeed {
+    fn new(credential: &Credential, nudge: &Arc<Notify>) -> Self {
+        #[cfg(feature = "kubernetes")]
+        if let KeySource::Secret(name) = &credential.key {
+            let place = SecretPlace::new(name.clone());
+            return Self::Secret(Box::new(SecretFeed::new(place, Arc::clone(nudge))));
+        }
+        let place = KeyPlace {
+            source: credential.key.clone(),
+            allow_group_readable: credential.allow_group_readable_key,
+        };
+        Self::Files(Box::new(KeyFeed::new(place, Arc::clone(nudge))))
+    }
+
+    /// Waits for news; `credential` is named where a file is odd.
+    async fn next(&mut self, credential: &str) -> AnyNews {
+        match self {
+            Self::Files(feed) => match feed.next().await {
+                KeyNews::Changed(KeyReading { key, warnings }) => {
+                    for warning in warnings {
+                        tracing::warn!(credential, %warning, "look at the key file");
+                    }
+                    AnyNews::Changed(key)
+                }
+                KeyNews::Recovered => AnyNews::Recovered,
+                KeyNews::Broken(error) => AnyNews::broken(error.label(), &error),
+            },
+            #[cfg(feature = "kubernetes")]
+            Self::Secret(feed) => match feed.next().await {
+                SecretNews::Changed(key) => AnyNews::Changed(key),
+                SecretNews::Recovered => AnyNews::Recovered,
+                SecretNews::Broken(error) => AnyNews::broken(error.label(), &error),
+            },
+        }
+    }
+}
+
+impl AnyNews {
+    fn broken(label: &'static str, error: &impl ToString) -> Self {
+        Self::Broken(KeyTrouble { label, sentence: error.to_string() })
+    }
+}
+
 impl FollowedKey {
     fn new(
         credential: &Credential,
@@ -320,12 +385,8 @@ impl FollowedKey {
         superseded: &Arc<Superseded>,
         name: &str,
     ) -> Self {
-        let place = KeyPlace {
-            source: credential.key.clone(),
-            allow_group_readable: credential.allow_group_readable_key,
-        };
         Self {
-            feed: KeyFeed::new(place, Arc::clone(nudge)),
+            feed: AnyFeed::new(credential, nudge),
             nudge: Arc::clone(nudge),
             credential: name.to_owned(),
             latest: None,
@@ -367,11 +428,8 @@ impl FollowedKey {
 impl Keys for FollowedKey {
     async fn next(&mut self) -> Result<Arc<ApiKey>, KeyTrouble> {
         loop {
-            match self.feed.next().await {
-                KeyNews::Changed(KeyReading { key, warnings }) => {
-                    for warning in warnings {
-                        tracing::warn!(credential = self.credential, %warning, "look at the key file");
-                    }
+            match self.feed.next(&self.credential).await {
+                AnyNews::Changed(key) => {
                     if self.is_stale(&key) {
                         return Err(stale(&key));
                     }
@@ -380,14 +438,12 @@ impl Keys for FollowedKey {
                     self.latest = Some(Arc::clone(&key));
                     return Ok(key);
                 }
-                KeyNews::Recovered => {
+                AnyNews::Recovered => {
                     if let Some(key) = &self.latest {
                         return Ok(Arc::clone(key));
                     }
                 }
-                KeyNews::Broken(error) => {
-                    return Err(KeyTrouble { label: error.label(), sentence: error.to_string() });
-                }
+                AnyNews::Broken(trouble) => return Err(trouble),
             }
         }
     }

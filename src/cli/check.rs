@@ -12,7 +12,7 @@ use crate::{
         Config, Entry, Loaded,
         model::{Bind, Credential, Listener, Okta, SocketFile, Tls},
     },
-    key::{self, KeyReading},
+    key::{self, KeyError, KeyReading},
     local::{access_token::AccessTokenFile, bind::unix, tls::Certificate},
     okta::{
         client::IssuerClient,
@@ -155,6 +155,10 @@ fn check_key(
                 warn(&format!("credentials.{name}.rotation: {error}"))?;
             }
             Ok(Some(reading))
+        }
+        Err(error @ KeyError::Elsewhere { .. }) => {
+            // Nothing is wrong with that: it is out of sight from here.
+            warn(&format!("credentials.{name}: {error}")).map(|()| None)
         }
         Err(error) => tally.wrong(&format!("credentials.{name}: {error}")).map(|()| None),
     }

@@ -114,14 +114,39 @@ pub enum KeySource {
     Directory(PathBuf),
     /// A JSON file that systemd put into `$CREDENTIALS_DIRECTORY`, by its whole path.
     SystemdCredential(PathBuf),
+    /// A Kubernetes Secret with the fields `key_id`, `key_secret` and perhaps `team_name`.
+    #[cfg(feature = "kubernetes")]
+    Secret(SecretName),
+}
+
+/// Names a Kubernetes Secret.
+#[cfg(feature = "kubernetes")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// Its namespace; `None` for the pod's own.
+    pub namespace: Option<String>,
+    /// Its name there.
+    pub name: String,
+}
+
+#[cfg(feature = "kubernetes")]
+impl std::fmt::Display for SecretName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "the Secret {namespace}/{}", self.name),
+            None => write!(f, "the Secret {} of the pod's own namespace", self.name),
+        }
+    }
 }
 
 impl KeySource {
-    /// Tells the path that people should look at.
+    /// Tells the path that people should look at, or the name of what is no file.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Directory(path) | Self::SystemdCredential(path) => path,
+            #[cfg(feature = "kubernetes")]
+            Self::Secret(secret) => Path::new(&secret.name),
         }
     }
 }

@@ -227,8 +227,8 @@ fn unknown() -> Problem {
 }
 
 fn not_rotated() -> Problem {
-    let detail = "credentials.NAME.rotation.user is not set, or the key is not from a key_file: \
-                  only such a key is rotated";
+    let detail = "credentials.NAME.rotation.user is not set, or the key is from neither a key_file \
+                  nor a Kubernetes Secret: only such a key is rotated";
     Kind::NotFound.because(detail)
 }
 

@@ -108,12 +108,12 @@ impl ApiKey {
     }
 }
 
-/// Reads the text of a file that holds one part of a key; one line end at its end is not part of it.
+/// Reads the text of a file or field that holds one part of a key, without a line end at its end.
 ///
 /// # Errors
 ///
 /// When there is nothing, or no UTF-8 text.
-pub(super) fn read_part(bytes: &[u8]) -> Result<&str, Flaw> {
+pub fn read_part(bytes: &[u8]) -> Result<&str, Flaw> {
     as_text(without_line_end(bytes))
 }
 

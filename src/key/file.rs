@@ -73,6 +73,14 @@ pub enum KeyError {
         /// The directory.
         path: PathBuf,
     },
+    /// It lies in no file.
+    #[error(
+        "API key: it lies in {place}, which only the daemon reads: ask the daemon, in the same pod"
+    )]
+    Elsewhere {
+        /// Where.
+        place: String,
+    },
     /// The reading itself broke off, for a reason of our own.
     #[error("API key: reading {path} broke off; it will be read again")]
     BrokeOff {
@@ -89,6 +97,7 @@ impl KeyError {
             Self::File(error) => error.label(),
             Self::Content { .. } => "content",
             Self::Unsettled { .. } => "unsettled",
+            Self::Elsewhere { .. } => "elsewhere",
             Self::BrokeOff { .. } => "broke_off",
         }
     }
@@ -112,6 +121,8 @@ pub(super) fn read_along(
         // Its ACL shows as group-readable; systemd answers for it.
         KeySource::SystemdCredential(path) => read_json(path, Access::Unchecked, trail),
         KeySource::Directory(path) => read_directory(path, access, trail),
+        #[cfg(feature = "kubernetes")]
+        KeySource::Secret(name) => Err(KeyError::Elsewhere { place: name.to_string() }),
     }
 }
 

@@ -315,6 +315,28 @@ pub enum ShelfError {
         /// The key file.
         path: PathBuf,
     },
+    /// Another daemon of the fleet rotates this key.
+    #[error(
+        "another bearerd ({holder}) rotates the key in {place}: this one follows what that one does"
+    )]
+    Leased {
+        /// Where the key lies.
+        place: String,
+        /// Who that is.
+        holder: String,
+    },
+    /// Somebody else has changed what a rotation goes on from.
+    #[error("{place} was changed by somebody else: it is looked at anew")]
+    Overtaken {
+        /// Where the key lies.
+        place: String,
+    },
+    /// A place that is not on this machine cannot be read or changed.
+    #[error("{problem}")]
+    Remote {
+        /// Which, why, and what to do.
+        problem: String,
+    },
     /// The name leads elsewhere than it did.
     #[error("{path} leads to another place than before: it is looked at anew")]
     Moved {
@@ -354,6 +376,14 @@ pub enum ShelfError {
         /// Its version.
         version: u32,
     },
+}
+
+impl ShelfError {
+    /// Tells whether another daemon is, or was, at work here.
+    #[must_use]
+    pub const fn is_of_another(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::Leased { .. } | Self::Overtaken { .. })
+    }
 }
 
 fn remedy(error: DurableError) -> &'static str {

@@ -58,8 +58,8 @@ pub async fn rotate(
     clock: &dyn Clock,
 ) -> Result<Rotated, AloneError> {
     let Some((path, settings)) = credential.rotated_file().zip(credential.rotation.as_ref()) else {
-        let sentence = "only a key from `key_file` is rotated, and rotation.user has to name the \
-                        service user whose key it is";
+        let sentence = "only a key from `key_file` is rotated without a daemon, and rotation.user \
+                        has to name the service user whose key it is";
         return Err(AloneError::Place(sentence.to_owned()));
     };
     let (path, group) = (path.to_owned(), credential.allow_group_readable_key);
@@ -79,7 +79,7 @@ pub async fn rotate(
     };
     let asking = asking.map(Arc::new).or_else(|| own.clone());
     let tokens = Arc::new(Minted { own, asking });
-    let hands = Hands::new(&settings.user, issuer, tokens, shelf, beside);
+    let hands = Hands::new(&settings.user, issuer, tokens, Box::new(shelf), beside);
     let plan = Plan { every: None, place: 0.0, delete_old: false };
     Alone { hands, machine: Rotation::resume(plan, found), trouble: None }.run(clock).await
 }

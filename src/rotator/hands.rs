@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
+use super::place::Place;
 use crate::{
     key::{
         api_key::ApiKey,
         journal::Journal,
-        shelf::{Replaced, Shelf, ShelfError},
+        shelf::{Replaced, ShelfError},
         step::{Outcome, Step},
     },
     okta::{
@@ -76,8 +77,9 @@ pub struct Hands {
     user: String,
     issuer: Arc<IssuerClient>,
     tokens: Arc<dyn Tokens>,
-    /// Away while a thread works with it, and for good if that broke off.
-    shelf: Option<Shelf>,
+    /// Away while a thread works with it, and for good if that broke off or found somebody else there.
+    shelf: Option<Box<dyn Place>>,
+    is_overtaken: bool,
     new: Option<Arc<ApiKey>>,
 }
 
@@ -88,11 +90,12 @@ impl Hands {
         user: &str,
         issuer: Arc<IssuerClient>,
         tokens: Arc<dyn Tokens>,
-        shelf: Shelf,
+        shelf: Box<dyn Place>,
         beside: Option<ApiKey>,
     ) -> Self {
         let new = beside.map(Arc::new);
-        Self { user: user.to_owned(), issuer, tokens, shelf: Some(shelf), new }
+        let (user, shelf) = (user.to_owned(), Some(shelf));
+        Self { user, issuer, tokens, shelf, is_overtaken: false, new }
     }
 
     /// Does one step.
@@ -123,13 +126,22 @@ impl Hands {
     /// Takes away what is left beside the file.
     pub async fn tidy(&mut self) {
         self.new = None;
-        if let Some(Err(error)) = self.on_shelf(Shelf::tidy).await {
+        if let Some(Err(error)) = self.on_shelf(|shelf| shelf.tidy()).await {
             tracing::warn!(problem = %error, "a draft of a key stays beside its file");
         }
     }
 
+    /// Lets others rotate, as there is nothing to do here for now.
+    pub async fn put_down(&mut self) {
+        let put_down = |shelf: &mut dyn Place| {
+            shelf.put_down();
+            Ok(())
+        };
+        drop(self.on_shelf(put_down).await);
+    }
+
     async fn prove(&mut self) -> Taken {
-        match self.on_shelf(Shelf::prove).await {
+        match self.on_shelf(|shelf| shelf.prove()).await {
             Some(Ok(())) => {}
             Some(Err(error)) => return Taken::not(Outcome::Failed, &error),
             None => return Taken::not(Outcome::Failed, &BROKEN),
@@ -164,6 +176,11 @@ impl Hands {
         let Some(token) = self.tokens.asking() else {
             return Taken::not(Outcome::Failed, &NO_TOKEN);
         };
+        match self.on_shelf(|shelf| shelf.hold()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Taken::not(Outcome::Failed, &error),
+            None => return Taken::not(Outcome::Failed, &BROKEN),
+        }
         let told = self.issuer.rotate_key(token.secret(), &self.user).await;
         told.allowance.into_iter().for_each(|told| self.tokens.note_allowance(told));
         match told.result {
@@ -180,12 +197,8 @@ impl Hands {
 
     async fn save(&mut self) -> Taken {
         let Some(new) = self.new.clone() else { return Taken::well(Outcome::Failed) };
-        let saved = self.on_shelf(move |shelf| {
-            // The file says for which team it is, and its successor says the same.
-            let old = shelf.key()?;
-            shelf.save(&new, old.team_name())
-        });
-        Self::judge(saved.await, |()| Outcome::Done)
+        let saved = self.on_shelf(move |shelf| shelf.save(&new)).await;
+        Self::judge(saved, |()| Outcome::Done)
     }
 
     async fn try_new(&self) -> Taken {
@@ -260,16 +273,21 @@ impl Hands {
     /// Works with the shelf on a thread for what blocks; `None` if that broke off.
     async fn on_shelf<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut Shelf) -> T + Send + 'static,
-    ) -> Option<T> {
+        work: impl FnOnce(&mut dyn Place) -> Result<T, ShelfError> + Send + 'static,
+    ) -> Option<Result<T, ShelfError>> {
         let mut shelf = self.shelf.take()?;
         let (shelf, done) = spawn_blocking(move || {
-            let done = work(&mut shelf);
-            (shelf, done)
+            let done = work(&mut *shelf);
+            let is_overtaken = done.as_ref().is_err_and(ShelfError::is_of_another);
+            if is_overtaken {
+                shelf.put_down();
+            }
+            (Some(shelf).filter(|_| !is_overtaken), done)
         })
         .await
         .ok()?;
-        self.shelf = Some(shelf);
+        self.is_overtaken = shelf.is_none();
+        self.shelf = shelf;
         Some(done)
     }
 
@@ -277,6 +295,12 @@ impl Hands {
     #[must_use]
     pub const fn are_whole(&self) -> bool {
         self.shelf.is_some()
+    }
+
+    /// Tells whether the shelf is gone because somebody else has been, or is, at work there.
+    #[must_use]
+    pub const fn are_overtaken(&self) -> bool {
+        self.is_overtaken
     }
 }
 

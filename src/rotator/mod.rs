@@ -6,6 +6,7 @@
 pub mod alone;
 pub mod handle;
 pub mod hands;
+pub mod place;
 pub mod task;
 pub mod told;
 mod work;

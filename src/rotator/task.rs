@@ -1,29 +1,22 @@
 //! The daemon's task for the key of one credential: it rests, rotates, and looks after the key's end.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ring::digest::{SHA256, digest};
-use tokio::{
-    sync::{Mutex, Notify, mpsc},
-    task::spawn_blocking,
-};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     handle::{Command, RotatorHandle, View},
     hands::{Hands, Token, Tokens},
+    place::Site,
     told::hand_over,
     work::Work,
 };
 use crate::{
     config::model::{Credential, Rotation as Settings},
-    key::{
-        api_key::ApiKey,
-        shelf::{Shelf, ShelfError},
-        step::{Found, Plan},
-        superseded::Superseded,
-    },
+    key::{shelf::ShelfError, step::Plan, superseded::Superseded},
     okta::{client::IssuerClient, issuer::Allowance},
     outlet::command::Hook,
     process::clock::Clock,
@@ -32,6 +25,8 @@ use crate::{
 
 /// First and last rest before the place of the key is looked at anew.
 const PLACE_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Longest rest while somebody else is at work there, who may die of it.
+const LONGEST_WATCH: Duration = Duration::from_secs(5);
 
 /// Finds the broker of the credential that asks.
 pub type Lookup = Arc<dyn Fn() -> Option<Handle> + Send + Sync>;
@@ -39,8 +34,7 @@ pub type Lookup = Arc<dyn Fn() -> Option<Handle> + Send + Sync>;
 /// Holds all that the task of one credential needs, each time that it is started.
 pub struct Seat {
     pub(super) name: String,
-    pub(super) path: PathBuf,
-    allow_group_readable: bool,
+    pub(super) site: Site,
     user: String,
     pub(super) plan: Plan,
     issuer: Arc<IssuerClient>,
@@ -88,13 +82,12 @@ impl Seat {
         credential: &Credential,
         neighbours: Neighbours,
     ) -> Option<(Self, RotatorHandle)> {
-        let (path, settings) = credential.rotated_file().zip(credential.rotation.as_ref())?;
+        let (site, settings) = Site::of(credential).zip(credential.rotation.as_ref())?;
         let (handle, line, view) = RotatorHandle::new();
         let Neighbours { issuer, clock, own, asking, nudge, superseded, on_rotated } = neighbours;
         let seat = Self {
             name: name.to_owned(),
-            path: path.to_owned(),
-            allow_group_readable: credential.allow_group_readable_key,
+            site,
             user: settings.user.clone(),
             plan: plan(name, settings),
             issuer,
@@ -115,7 +108,7 @@ impl Seat {
         let mut line = self.line.lock().await;
         let mut rest = PLACE_REST.0;
         while !stop.is_cancelled() {
-            match self.take_place().await {
+            match self.site.take().await {
                 Ok((shelf, found, beside)) => {
                     let tokens = Arc::new(Brokers {
                         own: self.own.clone(),
@@ -129,21 +122,12 @@ impl Seat {
                 }
                 Err(error) => {
                     self.wait_for_place(&error, rest, &mut line, &stop).await;
-                    rest = rest.saturating_mul(2).min(PLACE_REST.1);
+                    let longest = if error.is_of_another() { LONGEST_WATCH } else { PLACE_REST.1 };
+                    rest = rest.saturating_mul(2).min(longest);
                 }
             }
         }
         done.cancel();
-    }
-
-    async fn take_place(&self) -> Result<(Shelf, Found, Option<ApiKey>), ShelfError> {
-        let (path, allow_group_readable) = (self.path.clone(), self.allow_group_readable);
-        let taken = spawn_blocking(move || {
-            let mut shelf = Shelf::open(&path, allow_group_readable)?;
-            let (found, beside) = shelf.look()?;
-            Ok((shelf, found, beside))
-        });
-        taken.await.unwrap_or_else(|_| Err(ShelfError::Moved { path: self.path.clone() }))
     }
 
     /// Says what is in the way, once, and rests; nobody can ask for anything meanwhile.
@@ -156,7 +140,7 @@ impl Seat {
     ) {
         let sentence = error.to_string();
         if self.view.load().trouble.as_ref() != Some(&sentence) {
-            if matches!(error, ShelfError::Locked { .. }) {
+            if error.is_of_another() {
                 tracing::info!(
                     credential = self.name,
                     problem = sentence,
@@ -190,7 +174,14 @@ impl Seat {
         let Some(hook) = &self.on_rotated else {
             return Ok(());
         };
-        hand_over(hook, &self.name, self.path.clone(), self.allow_group_readable).await
+        match &self.site {
+            Site::File { path, allow_group_readable } => {
+                hand_over(hook, &self.name, path.clone(), *allow_group_readable).await
+            }
+            // Whoever wants that key watches the Secret: the configuration refuses a command.
+            #[cfg(feature = "kubernetes")]
+            Site::Secret { .. } => Ok(()),
+        }
     }
 
     pub(super) fn show(&self, view: View) {

@@ -87,14 +87,15 @@ impl<'s> Work<'s> {
         }
         while self.hands.are_whole() {
             if stop.is_cancelled() && !self.machine.is_critical() {
-                return;
+                break;
             }
             match self.next() {
-                Step::Rest(_) if stop.is_cancelled() => return,
+                Step::Rest(_) if stop.is_cancelled() => break,
                 Step::Rest(until) => self.rest(until, line, stop).await,
                 step => self.take(&step).await,
             }
         }
+        self.hands.put_down().await;
     }
 
     /// Gives the next step, and puts off what needs a token as long as there is none.
@@ -114,7 +115,13 @@ impl<'s> Work<'s> {
             let cause = self.machine.cause().label();
             tracing::info!(credential = name, cause, "Okta is asked for a new key");
         }
-        let taken = self.hands.take(step, self.machine.journal()).await;
+        let taken = tokio::select! {
+            taken = self.hands.take(step, self.machine.journal()) => taken,
+            () = self.seat.site.keep() => return,
+        };
+        if self.hands.are_overtaken() {
+            return self.give_way(taken.trouble.unwrap_or_default());
+        }
         let now = self.seat.clock.wall();
         let (was_stranded, key_id) = (self.machine.is_stranded(), self.machine.key_id().to_owned());
         self.report(step, &taken.outcome, taken.trouble);
@@ -131,6 +138,15 @@ impl<'s> Work<'s> {
         }
         if self.machine.is_stranded() && !was_stranded {
             self.tell(STRANDED.to_owned(), "the key is about to end");
+        }
+    }
+
+    /// Leaves the key to somebody else who rotates it, or has changed it: nothing of this has failed.
+    fn give_way(&mut self, problem: String) {
+        tracing::info!(credential = self.seat.name, problem, "the place of the key is taken anew");
+        if let Some((reply, _)) = self.waiting.take() {
+            // Who has left does not need it.
+            drop(reply.send(Err(problem)));
         }
     }
 
@@ -203,6 +219,9 @@ impl<'s> Work<'s> {
         line: &mut mpsc::Receiver<Command>,
         stop: &CancellationToken,
     ) {
+        if self.machine.is_quiet() {
+            self.hands.put_down().await;
+        }
         self.answer();
         self.look_after_key().await;
         tokio::select! {
@@ -219,6 +238,7 @@ impl<'s> Work<'s> {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.seat.clock.sleep_until(wake_at) => {}
+            () = self.seat.site.keep() => {}
             () = newer_token(own) => {}
             () = newer_token(asking) => {}
             command = line.recv() => match command {
@@ -319,7 +339,7 @@ impl<'s> Work<'s> {
             format!(
                 "key {key_id} ends at {ends}, and not by this daemon: somebody else has rotated it, \
                  so put the newer key into {}",
-                self.seat.path.display()
+                self.seat.site.path().display()
             )
         });
         if let Some(problem) = &foreign {

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// Each room and the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     (
         "app",
         &[
             "config",
             "control",
             "key",
+            "kubernetes",
             "local",
             "okta",
             "outlet",
@@ -45,13 +46,14 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("control", &["local", "outlet", "process", "proxy", "rotator", "telemetry", "token"]),
     ("emulator", &["okta"]),
     ("key", &["config", "process"]),
+    ("kubernetes", &["config", "key", "process"]),
     ("local", &["config", "okta", "outlet", "process", "proxy", "telemetry", "token"]),
     ("main", &[]),
     ("okta", &["config", "key", "process"]),
     ("outlet", &["config", "process", "telemetry", "token"]),
     ("process", &[]),
     ("proxy", &["config", "key", "okta", "process", "token"]),
-    ("rotator", &["config", "key", "okta", "outlet", "process", "token"]),
+    ("rotator", &["config", "key", "kubernetes", "okta", "outlet", "process", "token"]),
     ("telemetry", &["config", "process"]),
     ("token", &["key", "okta", "process", "telemetry"]),
 ];
@@ -62,7 +64,7 @@ const LEAVES: [&str; 5] =
     ["token::format", "token::timing", "proxy::rules", "proxy::path", "proxy::link"];
 
 /// Files that decide and do nothing else.
-const PURE: [&str; 37] = [
+const PURE: [&str; 38] = [
     "cli/api/call.rs",
     "cli/api/pages.rs",
     "cli/doctor/credential.rs",
@@ -80,6 +82,7 @@ const PURE: [&str; 37] = [
     "key/journal.rs",
     "key/rotation.rs",
     "key/step.rs",
+    "kubernetes/wire.rs",
     "local/framing.rs",
     "local/guard.rs",
     "local/query.rs",

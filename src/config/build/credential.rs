@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use reqwest::Url;
 
 use super::rotation::rotation;
+#[cfg(feature = "kubernetes")]
+use crate::config::model::SecretName;
 use crate::{
     config::{
-        kind::{FileName, Fraction, IssuerUrl, PathTo, Span, Switch, TeamName},
+        kind::{FileName, Fraction, IssuerUrl, ObjectName, PathTo, Span, Switch, TeamName},
         model::{Credential, KeySource},
         places::Surroundings,
         reader::Section,
@@ -81,16 +83,17 @@ fn credential(
 }
 
 fn key(section: &Section<'_>, around: &Surroundings) -> Option<KeySource> {
-    const KEYS: [&str; 3] = ["key_file", "key_dir", "key_credential"];
+    const KEYS: [&str; 4] = ["key_file", "key_dir", "key_credential", "key_kubernetes"];
     let file = section.find("key_file", &PathTo).map(KeySource::File);
     let dir = section.find("key_dir", &PathTo).map(KeySource::Directory);
     let credential = section.find("key_credential", &FileName);
     let credential = credential.map(|name| systemd_credential(section, &name, around));
+    let secret = secret(section);
     let given: Vec<_> = KEYS.into_iter().filter(|key| section.has(key)).collect();
     match given.as_slice() {
-        [_] => file.or(dir).or(credential),
+        [_] => file.or(dir).or(credential).or(secret),
         [] => {
-            let remedy = "set it, or `key_dir`, or `key_credential`";
+            let remedy = "set it, or `key_dir`, `key_credential` or `key_kubernetes`";
             section.complain("key_file", "is missing", remedy);
             None
         }
@@ -100,6 +103,33 @@ fn key(section: &Section<'_>, around: &Surroundings) -> Option<KeySource> {
             None
         }
     }
+}
+
+/// Reads the name of a Kubernetes Secret; refuses it where this program cannot read one.
+#[cfg(feature = "kubernetes")]
+fn secret(section: &Section<'_>) -> Option<KeySource> {
+    let is_set = section.has("key_kubernetes");
+    let table = section.table("key_kubernetes");
+    let namespace = table.find("namespace", &ObjectName);
+    let name = match is_set {
+        true => table.need("name", &ObjectName, "set it to the name of the Secret"),
+        false => table.find("name", &ObjectName),
+    };
+    Some(KeySource::Secret(SecretName { namespace, name: name? }))
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn secret(section: &Section<'_>) -> Option<KeySource> {
+    let is_set = section.has("key_kubernetes");
+    let table = section.table("key_kubernetes");
+    table.find("namespace", &ObjectName);
+    table.find("name", &ObjectName);
+    if is_set {
+        let remedy = "build it with `cargo build --release --features kubernetes`, or mount the \
+                      Secret and name its directory in `key_dir`";
+        section.complain("key_kubernetes", "is not part of this build of bearerd", remedy);
+    }
+    None
 }
 
 fn systemd_credential(section: &Section<'_>, name: &str, around: &Surroundings) -> KeySource {

@@ -92,6 +92,8 @@ fn is_of(key: &KeySource, file: &Path) -> bool {
     match key {
         KeySource::File(key) | KeySource::SystemdCredential(key) => key == file,
         KeySource::Directory(directory) => file.starts_with(directory),
+        #[cfg(feature = "kubernetes")]
+        KeySource::Secret(_) => false,
     }
 }
 

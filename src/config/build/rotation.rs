@@ -50,9 +50,27 @@ fn check_source(section: &Section<'_>, credential: &Credential) {
         KeySource::File(_) => return,
         KeySource::Directory(_) => "key_dir",
         KeySource::SystemdCredential(_) => "key_credential",
+        #[cfg(feature = "kubernetes")]
+        KeySource::Secret(_) => return check_fleet(section, credential),
     };
     let problem = format!("is set, and a key from `{key}` is not rotated: it is only read here");
     section.warn("user", problem, "use `key_file`, or rotate the key where it comes from");
+}
+
+/// Of other pods nobody knows when their last token of the old key ends, and who wants the key of a
+/// fleet finds it in the Secret.
+#[cfg(feature = "kubernetes")]
+fn check_fleet(section: &Section<'_>, credential: &Credential) {
+    let Some(rotation) = &credential.rotation else { return };
+    if rotation.delete_old {
+        let problem = "is for a key that one daemon uses, and a key from `key_kubernetes` may be a \
+                       fleet's, whose other tokens would end early";
+        section.complain("delete_old", problem, "leave it out: the old key ends by itself in 2d");
+    }
+    if rotation.on_rotated.is_some() {
+        let problem = "is for a key file, and this key is in a Secret";
+        section.complain("on_rotated", problem, "let what wants the key watch the Secret");
+    }
 }
 
 fn check_with(

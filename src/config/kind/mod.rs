@@ -16,7 +16,7 @@ pub(super) use account::{GROUP, USER};
 pub(super) use number::{Count, FileMode, Fraction, Size, Span, Switch};
 pub(super) use place::{Address, BindAddress, FileName, PathTo};
 pub(super) use url::{HostName, IssuerUrl, ProxyUrl};
-pub(super) use word::{Choice, Filter, Name, Rule, TeamName, UserName, Word};
+pub(super) use word::{Choice, Filter, Name, ObjectName, Rule, TeamName, UserName, Word};
 
 /// Reads and shows the values of one kind.
 pub(super) trait Kind {

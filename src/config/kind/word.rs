@@ -62,6 +62,30 @@ impl Kind for Name {
     }
 }
 
+/// Reads the name of an object of Kubernetes: a DNS name, of which a path takes one segment.
+pub(in crate::config) struct ObjectName;
+
+impl Kind for ObjectName {
+    type Value = String;
+
+    fn read(&self, node: &Node) -> Result<String, Complaint> {
+        let remedy = "write it as `kubectl get` shows it: lower-case letters, digits, `-` and `.`";
+        let name = text(node, "a name", remedy)?;
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let inner = |byte: u8| allowed(byte) || b"-.".contains(&byte);
+        let ends = [name.bytes().next(), name.bytes().last()];
+        let harmless = name.bytes().all(inner) && ends.into_iter().flatten().all(allowed);
+        match harmless && name.len() <= 253 {
+            true => Ok(name.to_owned()),
+            false => Err(Complaint::new("is not a name that Kubernetes knows", remedy)),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
 /// Reads a team's name: one harmless segment of a URL's path (fault 57).
 pub(in crate::config) struct TeamName;
 

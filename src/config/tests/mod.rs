@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod chance;
+mod kubernetes;
 mod layers;
 mod places;
 mod refused;
