@@ -1,6 +1,6 @@
 //! Group C on the real binary: suspend, and clocks that are set, by a preloaded clock.
 
-mod shim;
+pub(crate) mod shim;
 
 use std::time::Duration;
 

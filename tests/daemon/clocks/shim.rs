@@ -27,7 +27,7 @@ static LIBRARY: LazyLock<Option<(tempfile::TempDir, PathBuf)>> = LazyLock::new(|
 });
 
 /// Sets the clocks of one daemon.
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     file: File,
     path: PathBuf,
     library: &'static Path,
@@ -35,7 +35,7 @@ pub(super) struct Clocks {
 
 impl Clocks {
     /// Makes clocks whose wall time is so many seconds ahead.
-    pub(super) fn new(path: &Path, ahead: i64) -> Option<Self> {
+    pub(crate) fn new(path: &Path, ahead: i64) -> Option<Self> {
         let Some((_, library)) = &*LIBRARY else {
             skip("there is no C compiler for the preloaded clock");
             return None;
@@ -47,17 +47,17 @@ impl Clocks {
         Some(clocks)
     }
 
-    pub(super) fn give_to(&self, command: &mut Command) {
+    pub(crate) fn give_to(&self, command: &mut Command) {
         command.env("LD_PRELOAD", self.library).env("CLOCK_SHIM", &self.path);
     }
 
     /// Sets the wall clock, so many seconds ahead of the truth.
-    pub(super) fn set_wall(&self, seconds: i64) {
+    pub(crate) fn set_wall(&self, seconds: i64) {
         self.write(0, seconds);
     }
 
     /// Lets the machine have slept for so many seconds.
-    pub(super) fn suspend(&self, seconds: i64) {
+    pub(crate) fn suspend(&self, seconds: i64) {
         self.write(8, seconds);
         self.write(0, seconds);
     }
