@@ -102,23 +102,38 @@ impl Framing {
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let end = memchr::memchr(b'\n', bytes);
         let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+        let is_alone = self.length == 0;
+        self.note_start(part);
+        self.length += part.len();
+        if end.is_some() && is_alone {
+            // Nearly every line comes whole, and need not be kept.
+            self.end_line(part.get(..LINE).unwrap_or(part));
+            return rest;
+        }
         self.keep(part);
         if end.is_some() {
-            let kept = self.line.get(..self.length).unwrap_or(&self.line);
-            let next = self.place.after(trim_end(kept), self.length <= LINE);
-            self.enter(next);
+            let line = self.line;
+            self.end_line(line.get(..self.length).unwrap_or(&line));
         }
         rest
     }
 
-    fn keep(&mut self, part: &[u8]) {
+    fn note_start(&mut self, part: &[u8]) {
         let is_first = self.length == 0 && !matches!(part, [b'\r' | b'\n', ..]);
         if is_first && matches!(self.place, Place::Start) {
             self.begun = self.begun.saturating_add(1);
         }
-        let room = self.line.get_mut(self.length..).unwrap_or_default();
+    }
+
+    /// Keeps what there is room for of the part that was counted last.
+    fn keep(&mut self, part: &[u8]) {
+        let room = self.line.get_mut(self.length - part.len()..).unwrap_or_default();
         room.iter_mut().zip(part).for_each(|(kept, byte)| *kept = *byte);
-        self.length += part.len();
+    }
+
+    fn end_line(&mut self, start: &[u8]) {
+        let next = self.place.after(trim_end(start), self.length <= LINE);
+        self.enter(next);
     }
 
     fn enter(&mut self, next: Result<Place, Unclear>) {
@@ -160,6 +175,9 @@ impl Place {
 impl Lengths {
     /// Adds what a header says; no honest client pads a length until it no longer fits.
     fn and(mut self, line: &[u8], is_whole: bool) -> Self {
+        if !matches!(line, [b'c' | b'C' | b't' | b'T', ..]) {
+            return self;
+        }
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if name.eq_ignore_ascii_case(b"content-length") {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -47,6 +47,16 @@ struct Early {
     bytes: Vec<u8>,
     /// Behind the bytes is the end.
     is_end: bool,
+}
+
+/// Says what has come.
+pub enum Woken<T> {
+    /// Bytes that were taken at once; this was made of them.
+    Taken(T),
+    /// Bytes that are still to be read.
+    Bytes,
+    /// No more.
+    End,
 }
 
 /// Wraps a stream and ends its waits.
@@ -88,38 +98,70 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         }
     }
 
-    /// Waits for the next bytes, which are read when somebody asks for them; tells if any came.
+    /// Waits for the next bytes, which `take` may take at once if they are all that came; others are
+    /// read when somebody asks for them.
     ///
     /// # Errors
     ///
     /// Fails when none came in time; the client has been told.
-    pub async fn wake(&mut self) -> io::Result<bool> {
-        poll_fn(|cx| self.poll_wake(cx)).await?;
-        Ok(!self.early.bytes.is_empty())
+    pub async fn wake<T>(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Option<T>,
+    ) -> io::Result<Woken<T>> {
+        poll_fn(|cx| self.poll_wake(cx, &mut take)).await
     }
 
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_wake<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Poll<io::Result<Woken<T>>> {
         self.busy.note_rest(true);
-        if !self.has_early() && self.poll_early(cx).is_pending() {
-            return self.wait_to_read(cx);
+        if !self.has_early() {
+            match self.poll_early(cx, take) {
+                Poll::Pending => return self.wait_to_read(cx).map_ok(|()| Woken::End),
+                Poll::Ready(Some(taken)) => {
+                    (self.expect, self.read_by) = (Expect::Next, None);
+                    return Poll::Ready(Ok(Woken::Taken(taken)));
+                }
+                Poll::Ready(None) => {}
+            }
         }
         self.busy.note_rest(false);
-        Poll::Ready(Ok(()))
+        let is_end = self.early.bytes.is_empty();
+        Poll::Ready(Ok(if is_end { Woken::End } else { Woken::Bytes }))
+    }
+
+    /// Writes all of an answer.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the client does not take it in time, or has left.
+    pub async fn send(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.write_all(answer).await?;
+        self.flush().await
     }
 
     const fn has_early(&self) -> bool {
         self.early.is_end || !self.early.bytes.is_empty()
     }
 
-    /// Reads what nobody has asked for yet.
-    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads what nobody has asked for yet, and keeps what is not taken.
+    fn poll_early<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Poll<Option<T>> {
         let mut bytes = [MaybeUninit::uninit(); AHEAD];
         let mut buf = ReadBuf::uninit(&mut bytes);
         // An error is an end, too.
         let is_broken = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err();
+        if let taken @ Some(_) = take(buf.filled()) {
+            return Poll::Ready(taken);
+        }
         self.early.bytes.extend_from_slice(buf.filled());
         self.early.is_end = is_broken || buf.filled().is_empty();
-        Poll::Ready(())
+        Poll::Ready(None)
     }
 
     /// Ends a wait for the client that has lasted too long.
@@ -214,7 +256,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     ///
     /// HTTP's own machinery does not read meanwhile, but it comes by each time it is woken.
     fn look(&mut self, cx: &mut Context<'_>) {
-        if !self.has_early() && self.poll_early(cx).is_ready() {
+        let nobody = |_: &[u8]| None::<()>;
+        if !self.has_early() && self.poll_early(cx, nobody).is_ready() {
             self.busy.note_left();
             cx.waker().wake_by_ref();
         }
@@ -310,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 #[cfg(test)]
 mod tests {
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        io::{AsyncReadExt, DuplexStream, duplex},
         time::{sleep, timeout},
     };
 

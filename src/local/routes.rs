@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{Method, Request, Response, request::Parts};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::sync::CancellationToken;
@@ -148,6 +149,13 @@ impl App for LocalApi {
             }
             _ => problem.into_response(),
         }
+    }
+
+    fn at_once(&self, endpoint: Endpoint, request: &Parts) -> Option<Bytes> {
+        if endpoint != Endpoint::Token {
+            return None;
+        }
+        token::at_once(&self.served.load(), request)
     }
 
     fn default_credential(&self) -> Option<Handle> {

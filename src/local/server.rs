@@ -1,10 +1,12 @@
 //! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
 
+mod brief;
 mod connection;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 use http::{Request, Response, header, request::Parts, uri::Scheme};
 use hyper::body::{Body as _, Incoming};
 use tokio::{
@@ -73,6 +75,13 @@ pub trait App: Send + Sync + 'static {
     /// Makes the answer to a request that the guard did not let in.
     fn refuse(&self, _endpoint: Self::Endpoint, problem: Problem) -> Response<Body> {
         problem.into_response()
+    }
+
+    /// Gives the whole answer to a `GET`, head and body, if it is stored and is a 200.
+    ///
+    /// It is the very one that [`App::answer`] would give, with the headers that HTTP adds.
+    fn at_once(&self, _endpoint: Self::Endpoint, _request: &Parts) -> Option<Bytes> {
+        None
     }
 
     /// Tells which credential is handed out to those who name none, for the audit trail.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
@@ -14,7 +14,8 @@ use super::{
     body::Body,
     busy::Busy,
     problem::{Kind, Problem},
-    query::Query,
+    query::{self, Query},
+    routes::Endpoint,
     served::Served,
 };
 use crate::{
@@ -31,6 +32,21 @@ use crate::{
 const LARGEST_REPORT: usize = 20 * 1024;
 /// Longest time in which a report must have come.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Gives the whole answer with the current token to a request that makes no conditions.
+pub(super) fn at_once(served: &Served, request: &Parts) -> Option<Bytes> {
+    let known = Endpoint::Token.parameters()?;
+    let query = query::parse(request.uri.query(), known).ok()?;
+    if query.min_ttl.is_some()
+        || query.wait.is_some()
+        || request.headers.contains_key(header::IF_NONE_MATCH)
+    {
+        return None;
+    }
+    let handle = served.credential(query.credential.as_deref()).ok()?;
+    let (published, remaining, wall) = handle.current_at()?;
+    Some(published.whole(query.format, remaining, wall))
+}
 
 /// Answers with the current token, or 304 while it is the one that the client has.
 pub(super) async fn current(

@@ -3,9 +3,10 @@
 use std::io::IsTerminal;
 
 use prometheus::IntCounter;
+use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    Layer, Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 use crate::config::model::{Log, LogFormat};
@@ -15,7 +16,7 @@ const WAITING: usize = 4096;
 
 /// Keeps the log going; dropping it writes out what still waits.
 pub struct Logs {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     dropped: ErrorCounter,
     told: u64,
     format: LogFormat,
@@ -44,8 +45,8 @@ pub fn start(log: &Log) -> Logs {
 }
 
 /// The configuration has been through this parser before.
-fn filter(level: &str) -> EnvFilter {
-    EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
+fn filter(level: &str) -> Targets {
+    level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 impl Logs {

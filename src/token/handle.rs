@@ -181,6 +181,12 @@ impl Handle {
     /// Gives the token that is valid now, and the life that is left.
     #[must_use]
     pub fn current(&self) -> Option<(Arc<Published>, Duration)> {
+        self.current_at().map(|(published, remaining, _)| (published, remaining))
+    }
+
+    /// Gives the same, and the moment by the wall clock for which it was looked up.
+    #[must_use]
+    pub fn current_at(&self) -> Option<(Arc<Published>, Duration, Wall)> {
         let published = self.shared.published.load_full()?;
         let (tick, wall) = self.now();
         let remaining = published.remaining(tick, wall);
@@ -188,7 +194,7 @@ impl Handle {
             self.tell_lapse(&published, tick, wall);
             return None;
         }
-        Some((published, remaining))
+        Some((published, remaining, wall))
     }
 
     /// An answer that finds the clocks apart wakes the refresh.

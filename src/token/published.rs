@@ -1,8 +1,11 @@
 //! A token as it is served: its bytes in every shape, built once.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -38,6 +41,8 @@ pub struct Published {
     env: Bytes,
     json: Countdown,
     oauth2: Countdown,
+    /// Whole answers, in the order of [`Format::ALL`].
+    whole: [Latest; Format::ALL.len()],
     lapse_told: AtomicBool,
 }
 
@@ -65,6 +70,7 @@ impl Published {
             env: wiped(&[b"OKTA_BEARER_TOKEN=", token, b"\n"]),
             json: Countdown::json(token, expires_at, &grant.team_name, &token_id),
             oauth2: Countdown::oauth2(token),
+            whole: Default::default(),
             token_id,
             token: grant.token,
             team_name: grant.team_name,
@@ -175,6 +181,18 @@ impl Published {
         &self.auth_headers
     }
 
+    /// Gives the whole answer of HTTP/1.1 in a shape, head and body, built at most twice a second:
+    /// `wall` is its `Date`.
+    #[must_use]
+    pub fn whole(&self, format: Format, remaining: Duration, wall: Wall) -> Bytes {
+        let [now, left] = [wall.since_epoch().as_secs(), remaining.as_secs()];
+        let build = || http1(self.headers(format), &self.body(format, remaining), wall);
+        match self.whole.get(format as usize) {
+            Some(latest) => latest.at([now, left], build),
+            None => build(),
+        }
+    }
+
     /// Gives the answer in a shape; `expires_in` are the whole seconds of `remaining`.
     #[must_use]
     pub fn body(&self, format: Format, remaining: Duration) -> Bytes {
@@ -186,6 +204,17 @@ impl Published {
             Format::Oauth2 => self.oauth2.at(remaining.as_secs()),
         }
     }
+}
+
+/// Writes a whole answer as HTTP/1.1 has it: our headers, the length, the date, the body.
+fn http1(headers: &HeaderMap, body: &[u8], wall: Wall) -> Bytes {
+    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + wall.since_epoch());
+    let rest = format!("content-length: {}\r\ndate: {date}\r\n\r\n", body.len());
+    let fields = headers
+        .iter()
+        .flat_map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    let start = [&b"HTTP/1.1 200 OK\r\n"[..]].into_iter();
+    wiped(&start.chain(fields).chain([rest.as_bytes(), body]).collect::<Vec<_>>())
 }
 
 /// Tells the fingerprint of a token: 16 hex digits, safe to log, valid in this process only.
@@ -215,10 +244,32 @@ fn auth_headers(token: &[u8], token_id: &str) -> HeaderMap {
 /// Names the token where there is no body that could.
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-bearerd-token-id");
 
+/// Bytes that hold for some second; built anew when that is over.
+struct Latest(ArcSwap<([u64; 2], Bytes)>);
+
+impl Default for Latest {
+    fn default() -> Self {
+        Self(ArcSwap::from_pointee(([u64::MAX; 2], Bytes::new())))
+    }
+}
+
+impl Latest {
+    /// Gives what was built for these seconds, or builds it.
+    fn at(&self, seconds: [u64; 2], build: impl FnOnce() -> Bytes) -> Bytes {
+        let latest = self.0.load();
+        if latest.0 == seconds {
+            return latest.1.clone();
+        }
+        let built = build();
+        self.0.store(Arc::new((seconds, built.clone())));
+        built
+    }
+}
+
 /// A JSON object whose last field counts down; built at most once a second.
 struct Countdown {
     prefix: Zeroizing<Vec<u8>>,
-    latest: ArcSwap<(u64, Bytes)>,
+    latest: Latest,
 }
 
 impl Countdown {
@@ -236,17 +287,12 @@ impl Countdown {
 
     fn new(parts: &[&[u8]]) -> Self {
         let prefix = Zeroizing::new(parts.concat());
-        Self { prefix, latest: ArcSwap::from_pointee((u64::MAX, Bytes::new())) }
+        Self { prefix, latest: Latest::default() }
     }
 
     fn at(&self, seconds: u64) -> Bytes {
-        let latest = self.latest.load();
-        if latest.0 == seconds {
-            return latest.1.clone();
-        }
-        let body = wiped(&[&self.prefix, seconds.to_string().as_bytes(), b"}"]);
-        self.latest.store(std::sync::Arc::new((seconds, body.clone())));
-        body
+        let build = || wiped(&[&self.prefix, seconds.to_string().as_bytes(), b"}"]);
+        self.latest.at([seconds, 0], build)
     }
 }
 

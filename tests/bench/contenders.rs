@@ -11,6 +11,7 @@ use crate::{
     figures::{Row, Unit},
     issuer::Issuer,
     machine::Core,
+    nginx,
     options::Options,
     place::Place,
     server::Server,
@@ -23,23 +24,33 @@ pub(crate) enum Contender {
     Bearerd,
     /// hyper alone, with the daemon's bytes.
     Hyper,
-    /// nginx that forwards with a fixed header.
+    /// nginx that answers or forwards with what its configuration holds.
     Nginx,
+    /// A loop around `epoll`, with the daemon's bytes.
+    Floor,
     /// Nobody in between.
     Direct,
 }
 
 impl Contender {
     /// Those that answer by themselves.
-    pub(crate) const ANSWERING: [Self; 2] = [Self::Bearerd, Self::Hyper];
+    const ANSWERING: [Self; 4] = [Self::Bearerd, Self::Hyper, Self::Nginx, Self::Floor];
     /// Everybody, in the order of the columns.
-    pub(crate) const ALL: [Self; 4] = [Self::Bearerd, Self::Hyper, Self::Nginx, Self::Direct];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Bearerd, Self::Hyper, Self::Nginx, Self::Floor, Self::Direct];
+
+    /// Lists those that answer by themselves and are here.
+    pub(crate) fn answering() -> Vec<Self> {
+        let is_here = |contender: &Self| *contender != Self::Nginx || nginx::is_there();
+        Self::ANSWERING.into_iter().filter(is_here).collect()
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bearerd => "bearerd",
             Self::Hyper => "bare hyper",
             Self::Nginx => "nginx",
+            Self::Floor => "bare epoll",
             Self::Direct => "direct",
         }
     }
@@ -48,8 +59,10 @@ impl Contender {
     fn prepare(self, stage: &Stage, place: &Place) -> io::Result<Vec<OsString>> {
         match self {
             Self::Bearerd => stage.prepare_bearerd(place),
-            Self::Hyper => stage.prepare_hyper(place),
-            Self::Nginx | Self::Direct => Err(io::ErrorKind::Unsupported.into()),
+            Self::Hyper => run_yardstick("yardstick", place, &stage.answer),
+            Self::Nginx => nginx::answering(place, &stage.answer),
+            Self::Floor => run_yardstick("floor", place, &stage.answer),
+            Self::Direct => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -94,9 +107,11 @@ impl Stage {
     /// Starts all contenders and has each answer once, in the same shape.
     pub(crate) fn start_all(&self) -> io::Result<Vec<(Contender, Server)>> {
         let mut servers = Vec::new();
-        for contender in Contender::ANSWERING {
+        for contender in Contender::answering() {
             let mut server = self.start(contender)?;
-            if shape(&server.first_answer()?) != shape(&self.answer) {
+            let answer = server.first_answer()?;
+            // nginx has an order of its own, and says who it is.
+            if contender != Contender::Nginx && shape(&answer) != shape(&self.answer) {
                 let name = contender.name();
                 return Err(io::Error::other(format!("{name} does not send the same bytes")));
             }
@@ -114,10 +129,6 @@ impl Stage {
 
     fn prepare_bearerd(&self, place: &Place) -> io::Result<Vec<OsString>> {
         run_bearerd(&self.bearerd, place, &self.issuer.url(), &self.issuer.key_file(), "token")
-    }
-
-    fn prepare_hyper(&self, place: &Place) -> io::Result<Vec<OsString>> {
-        run_yardstick(place, &self.answer)
     }
 }
 
@@ -140,6 +151,7 @@ key_file = "{key}"
 [listeners.apps]
 bind = ["unix:{socket}", "tcp:127.0.0.1:{port}"]
 serve = ["{serve}"]
+max_connections = 12000
 [telemetry]
 bind = "tcp:127.0.0.1:0"
 [control]
@@ -152,12 +164,12 @@ dir = "{directory}"
     Ok(vec![program.into(), "run".into(), "--config".into(), configuration.into()])
 }
 
-/// Gives the yardstick its answer; tells the program and its arguments.
-pub(crate) fn run_yardstick(place: &Place, answer: &[u8]) -> io::Result<Vec<OsString>> {
+/// Gives a yardstick of ours its answer; tells the program and its arguments.
+pub(crate) fn run_yardstick(role: &str, place: &Place, answer: &[u8]) -> io::Result<Vec<OsString>> {
     let answer = place.write("answer", answer)?;
     Ok(vec![
         std::env::current_exe()?.into(),
-        "yardstick".into(),
+        role.into(),
         "--unix".into(),
         place.socket().into(),
         "--port".into(),

@@ -8,6 +8,7 @@ pub(crate) enum Unit {
     PerSecond,
     Micros,
     Millis,
+    KiB,
     MiB,
     Pieces,
 }
@@ -18,6 +19,7 @@ impl Unit {
             Self::PerSecond => "1/s",
             Self::Micros => "µs",
             Self::Millis => "ms",
+            Self::KiB => "KiB",
             Self::MiB => "MiB",
             Self::Pieces => "",
         }
@@ -29,6 +31,7 @@ impl Unit {
             Self::PerSecond | Self::Pieces => 1.0,
             Self::Micros => 1e6,
             Self::Millis => 1e3,
+            Self::KiB => 1.0 / 1024.0,
             Self::MiB => 1.0 / (1024.0 * 1024.0),
         }
     }

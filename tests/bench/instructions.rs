@@ -17,7 +17,7 @@ pub(crate) fn measure(stage: &Stage) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (kind, socket) in [("unix", Server::unix as fn(&Server) -> Target), ("tcp", Server::tcp)] {
         let mut row = Row::new(format!("{kind} × 1: instructions per request"), Unit::Pieces);
-        for contender in Contender::ANSWERING {
+        for contender in Contender::answering() {
             let [short, long] = REQUESTS;
             let more = run(stage, contender, socket, long)? - run(stage, contender, socket, short)?;
             row.push(contender, more / count(long - short));

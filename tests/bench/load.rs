@@ -1,4 +1,8 @@
-//! The load: a closed loop, one request under way on each connection, every answer timed.
+//! The load: one request under way on each connection, every answer timed.
+//!
+//! Either each visitor asks again when it has been answered, on the same connection or on a new one;
+//! or requests come at a rate, and the time of each begins when it should have come, so that a
+//! server which falls behind is not asked less.
 
 use std::{
     fs::{self, File},
@@ -7,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::epoll;
+use rustix::{event::epoll, time::Timespec};
 use serde::{Deserialize, Serialize};
 
 use crate::{client, figures::count, options::Visit};
@@ -18,6 +22,7 @@ pub(crate) struct Findings {
     pub(crate) per_second: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    pub(crate) p999: f64,
     /// Answers of the whole visit, the warm-up included.
     pub(crate) answers: f64,
 }
@@ -39,20 +44,22 @@ fn run(visit: &Visit) -> io::Result<Findings> {
     times.sort_unstable();
     Ok(Findings {
         per_second: count(times.len()) / elapsed,
-        p50: quantile(&times, 50),
-        p99: quantile(&times, 99),
+        p50: quantile(&times, 500),
+        p99: quantile(&times, 990),
+        p999: quantile(&times, 999),
         answers: count(warm_up.len() + times.len()),
     })
 }
 
-/// Finds the time that so many of a hundred answers took at most, in seconds.
-fn quantile(sorted: &[Duration], percent: usize) -> f64 {
-    let time = sorted.get(sorted.len() * percent / 100).or(sorted.last());
+/// Finds the time that so many of a thousand answers took at most, in seconds.
+fn quantile(sorted: &[Duration], permille: usize) -> f64 {
+    let time = sorted.get(sorted.len() * permille / 1000).or(sorted.last());
     time.map_or(f64::NAN, Duration::as_secs_f64)
 }
 
 /// All connections of a visit.
-struct Crowd {
+struct Crowd<'a> {
+    visit: &'a Visit,
     visitors: Vec<Visitor>,
     /// None for a single connection, which simply blocks.
     epoll: Option<OwnedFd>,
@@ -67,51 +74,99 @@ struct Visitor {
     seen: usize,
 }
 
-impl Crowd {
-    fn arrive(visit: &Visit) -> io::Result<Self> {
+impl<'a> Crowd<'a> {
+    fn arrive(visit: &'a Visit) -> io::Result<Self> {
         let Visit { target, connections, .. } = visit;
         let request = fs::read(&visit.request)?;
         let answer = client::exchange(&mut target.connect()?, &request)?;
         client::expect_good(&answer)?;
         let arrive = |_| Ok(Visitor { stream: target.connect()?, asked: Instant::now(), seen: 0 });
-        let mut visitors = (0..*connections).map(arrive).collect::<io::Result<Vec<_>>>()?;
+        let visitors = (0..*connections).map(arrive).collect::<io::Result<Vec<_>>>()?;
         let epoll = (*connections > 1).then(|| watch(&visitors)).transpose()?;
-        for visitor in &mut visitors {
-            visitor.ask(&request, Instant::now())?;
-        }
-        Ok(Self { visitors, epoll, request, length: answer.len() })
+        Ok(Self { visit, visitors, epoll, request, length: answer.len() })
     }
 
-    /// Keeps every connection busy for so long; gives the time of each answer.
+    /// Goes on for so long; gives the time of each answer.
     fn ask_for(&mut self, time: Duration) -> io::Result<Vec<Duration>> {
+        match self.visit.rate {
+            None => self.ask_as_answered(time),
+            Some(rate) => self.ask_at(rate, time),
+        }
+    }
+
+    /// Keeps every connection busy, and lets each come to its last answer.
+    fn ask_as_answered(&mut self, time: Duration) -> io::Result<Vec<Duration>> {
+        for visitor in &mut self.visitors {
+            visitor.ask(&self.request, Instant::now())?;
+        }
         let end = Instant::now() + time;
         let mut times = Vec::with_capacity(1 << 20);
         let mut events = Vec::with_capacity(self.visitors.len());
-        let mut now = Instant::now();
-        while now < end {
-            self.wait(&mut events)?;
+        let mut busy = self.visitors.len();
+        while busy > 0 {
+            self.wait(&mut events, None)?;
             for event in &events {
-                let Some(visitor) = self.visitors.get_mut(place(event.data.u64())) else {
+                let who = place(event.data.u64());
+                let Some(visitor) = self.visitors.get_mut(who) else { continue };
+                if !visitor.has_all(self.length)? {
                     continue;
-                };
-                if visitor.has_all(self.length)? {
-                    now = Instant::now();
-                    times.push(now - visitor.asked);
+                }
+                let now = Instant::now();
+                times.push(now - visitor.asked);
+                if self.visit.fresh {
+                    visitor.stream = self.visit.target.connect()?;
+                    add(self.epoll.as_ref(), visitor, who)?;
+                }
+                if now < end {
                     visitor.ask(&self.request, now)?;
+                } else {
+                    busy -= 1;
                 }
             }
         }
         Ok(times)
     }
 
-    fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
-        events.clear();
-        match &self.epoll {
-            Some(epoll) => {
-                epoll::wait(epoll, rustix::buffer::spare_capacity(events), None)?;
+    /// Lets requests come at a rate; one that finds nobody free waits, and its time runs.
+    fn ask_at(&mut self, rate: f64, time: Duration) -> io::Result<Vec<Duration>> {
+        let mut free = (0..self.visitors.len()).collect::<Vec<_>>();
+        let mut times = Vec::with_capacity(1 << 20);
+        let mut events = Vec::with_capacity(self.visitors.len());
+        let (began, pause) = (Instant::now(), Duration::from_secs_f64(1.0 / rate));
+        let mut due = began;
+        while due < began + time || free.len() < self.visitors.len() {
+            let now = Instant::now();
+            while due <= now && due < began + time {
+                let Some(who) = free.pop() else { break };
+                if let Some(visitor) = self.visitors.get_mut(who) {
+                    visitor.ask(&self.request, due)?;
+                }
+                due += pause;
             }
-            None => events.push(readable(0)),
+            let wait = if free.is_empty() || due >= began + time { None } else { Some(due) };
+            self.wait(&mut events, wait)?;
+            for event in &events {
+                let who = place(event.data.u64());
+                let Some(visitor) = self.visitors.get_mut(who) else { continue };
+                if visitor.has_all(self.length)? {
+                    times.push(visitor.asked.elapsed());
+                    free.push(who);
+                }
+            }
         }
+        Ok(times)
+    }
+
+    /// Waits for an answer, until a moment at most.
+    fn wait(&self, events: &mut Vec<epoll::Event>, until: Option<Instant>) -> io::Result<()> {
+        events.clear();
+        let Some(epoll) = &self.epoll else {
+            events.push(readable(0));
+            return Ok(());
+        };
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        epoll::wait(epoll, rustix::buffer::spare_capacity(events), left.as_ref())?;
         Ok(())
     }
 }
@@ -139,11 +194,16 @@ impl Visitor {
 
 fn watch(visitors: &[Visitor]) -> io::Result<OwnedFd> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    for (place, visitor) in (0..).zip(visitors) {
-        let event = readable(place);
-        epoll::add(&epoll, &visitor.stream, event.data, event.flags)?;
+    for (who, visitor) in visitors.iter().enumerate() {
+        add(Some(&epoll), visitor, who)?;
     }
     Ok(epoll)
+}
+
+fn add(epoll: Option<&OwnedFd>, visitor: &Visitor, who: usize) -> io::Result<()> {
+    let Some(epoll) = epoll else { return Ok(()) };
+    let event = readable(who as u64);
+    Ok(epoll::add(epoll, &visitor.stream, event.data, event.flags)?)
 }
 
 fn readable(place: u64) -> epoll::Event {

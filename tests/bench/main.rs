@@ -1,11 +1,12 @@
 //! Performance of the daemon beside yardsticks, as ratios in one run.
 //!
-//! `cargo bench --locked --bench bearerd` starts the real binary, an emulated issuer for it, and a
-//! bare hyper server that sends the very same bytes. A load of its own visits them in turn, so that
-//! whatever else the machine does meets all of them alike. What counts is the ratio.
+//! `cargo bench --locked --bench bearerd` starts the real binary, an emulated issuer for it, and
+//! beside it servers that send the same bytes: bare hyper, nginx, and a bare loop around `epoll`. A
+//! load of its own visits them in turn, so that whatever else the machine does meets all of them
+//! alike. What counts is the ratio.
 //!
-//! The harness plays three parts, each in a process of its own: it directs, and executes itself
-//! anew as the yardstick and as the load.
+//! The harness plays all parts but nginx, each in a process of its own: it directs, and executes
+//! itself anew as a yardstick and as the load.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,11 +17,15 @@
 mod client;
 mod contenders;
 mod figures;
+mod floor;
+mod hold;
+mod idle;
 mod instructions;
 mod issuer;
 mod load;
 mod machine;
 mod memory;
+mod nginx;
 mod options;
 mod place;
 mod proxy;
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
         None => direct(&options),
         Some(Role::Load(visit)) => load::play(visit),
         Some(Role::Yardstick(yardstick)) => yardstick::play(yardstick),
+        Some(Role::Floor(yardstick)) => floor::play(yardstick),
+        Some(Role::Hold(crowd)) => hold::play(crowd),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +65,10 @@ fn main() -> ExitCode {
 
 /// Runs every measurement, one after the other, and prints the table.
 fn direct(options: &Options) -> io::Result<()> {
+    hold::raise_limit()?;
+    if !nginx::is_there() {
+        eprintln!("nginx is missing, and with it its figures: apt-get install nginx-light");
+    }
     let stage = Stage::set(options)?;
     let rows = if options.instructions {
         instructions::measure(&stage)?
@@ -66,13 +77,15 @@ fn direct(options: &Options) -> io::Result<()> {
     } else {
         measure(&stage, options.plan())?
     };
-    report::print(&rows, options.json)
+    report::print(&rows, options)
 }
 
 fn measure(stage: &Stage, plan: Plan) -> io::Result<Vec<Row>> {
     let started = startup::measure(stage, plan.starts)?;
     let servers = stage.start_all()?;
     let memory = memory::measure(&servers, plan.rest)?;
+    let idle = idle::measure(&servers, plan.idle)?;
+    let held = hold::measure(stage, &servers, plan.crowd)?;
     let load = rounds::measure(stage, &servers, plan)?;
-    Ok([started, memory, load, vec![stage.size()?]].concat())
+    Ok([started, memory, idle, held, load, vec![stage.size()?]].concat())
 }

@@ -21,6 +21,11 @@ fn look(servers: &[(Contender, Server)], when: &str) -> io::Result<Vec<Row>> {
     fields.into_iter().map(|(name, field)| row(servers, &format!("{name} {when}"), field)).collect()
 }
 
+/// Tells the memory of a server that is resident, in bytes.
+pub(crate) fn resident(server: &Server) -> io::Result<f64> {
+    Ok(kibibytes(&server.proc("smaps_rollup")?, "Rss:") * 1024.0)
+}
+
 fn row(servers: &[(Contender, Server)], name: &str, field: &str) -> io::Result<Row> {
     let mut row = Row::new(name, Unit::MiB);
     for (contender, server) in servers {

@@ -10,7 +10,7 @@ use crate::client::Target;
 #[derive(Debug, Parser)]
 #[command(name = "bench", bin_name = "cargo bench --bench bearerd --")]
 pub(crate) struct Options {
-    /// Take 20 seconds at most, for a first impression
+    /// Take half a minute, for a first impression
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -25,6 +25,10 @@ pub(crate) struct Options {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Print a table of Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
 
     /// Let the kernel choose the cores instead of one for the server and one for the load
     #[arg(long)]
@@ -51,6 +55,26 @@ pub(crate) enum Role {
     /// Is the bare hyper server.
     #[command(hide = true)]
     Yardstick(Yardstick),
+    /// Is the bare loop around `epoll`.
+    #[command(hide = true)]
+    Floor(Yardstick),
+    /// Holds connections.
+    #[command(hide = true)]
+    Hold(Crowd),
+}
+
+/// Says who comes to rest on a server.
+#[derive(Args, Debug)]
+pub(crate) struct Crowd {
+    /// The server.
+    #[arg(long)]
+    pub(crate) target: Target,
+    /// Connections, each with one request at the start.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// File that holds what each connection sends.
+    #[arg(long)]
+    pub(crate) request: PathBuf,
 }
 
 /// Says whom the load visits, and how.
@@ -68,6 +92,12 @@ pub(crate) struct Visit {
     /// File that holds what each connection sends.
     #[arg(long)]
     pub(crate) request: PathBuf,
+    /// Whether each request comes by a new connection.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Requests a second; none: as many as are answered.
+    #[arg(long, conflicts_with = "fresh")]
+    pub(crate) rate: Option<f64>,
 }
 
 /// Says where the bare hyper server listens and what it sends.
@@ -96,16 +126,21 @@ pub(crate) struct Plan {
     pub(crate) starts: usize,
     /// Rest before memory is looked at again.
     pub(crate) rest: Duration,
+    /// Connections that rest at once.
+    pub(crate) crowd: usize,
+    /// Time in which wake-ups are counted.
+    pub(crate) idle: Duration,
 }
 
 impl Options {
-    /// Tells how much is measured: a minute and a half's worth, or a quick impression.
+    /// Tells how much is measured: some minutes' worth, or a quick impression.
     pub(crate) const fn plan(&self) -> Plan {
         if self.quick {
             let (turn, rest) = (Duration::from_millis(250), Duration::from_secs(2));
-            return Plan { rounds: 3, turn, starts: 5, rest };
+            return Plan { rounds: 3, turn, starts: 5, rest, crowd: 1000, idle: rest };
         }
         let (turn, rest) = (Duration::from_secs(1), Duration::from_secs(10));
-        Plan { rounds: 7, turn, starts: 15, rest }
+        let idle = Duration::from_secs(120);
+        Plan { rounds: 7, turn, starts: 15, rest, crowd: 10_000, idle }
     }
 }

@@ -10,9 +10,10 @@ use crate::{
     client::{self, Question, Target},
     contenders::{self, Contender, Stage},
     figures::Row,
+    nginx,
     options::Plan,
     place::Place,
-    rounds::{CONNECTIONS, Load},
+    rounds::{FORWARDED, Load, Way},
     server::Server,
 };
 
@@ -33,12 +34,13 @@ pub(crate) fn measure(stage: &Stage, plan: Plan) -> io::Result<Vec<Row>> {
     ];
     let mut rows = Vec::new();
     for socket in [Server::unix as fn(&Server) -> Target, Server::tcp] {
-        for connections in CONNECTIONS {
-            let load = Load { core: stage.load_core, socket, connections, turn: plan.turn };
-            let [requests, p50, p99, core_time] = load.run(&servers, plan.rounds)?;
+        for connections in FORWARDED {
+            let (core, way) = (stage.load_core, Way::Kept);
+            let load = Load { core, socket, connections, way, turn: plan.turn };
+            let [requests, p50, p99, p999, core_time] = load.run(&servers, plan.rounds)?;
             let added = [&p50, &p99]
                 .map(|row| row.beyond(Contender::Direct, format!("{}, added", row.name)));
-            rows.extend([requests, p50, p99].into_iter().chain(added));
+            rows.extend([requests, p50, p99, p999].into_iter().chain(added));
             rows.push(core_time);
         }
     }
@@ -51,7 +53,7 @@ fn upstream(stage: &Stage) -> io::Result<Server> {
     let end = jiff::Timestamp::now() + LIFE;
     let grant = format!(r#"{{"bearer_token":"{TOKEN}","expires_at":"{end}","team_name":"acme"}}"#);
     let grant = place.write("grant", &answer(&grant))?;
-    let words = contenders::run_yardstick(&place, &answer(USER))?;
+    let words = contenders::run_yardstick("yardstick", &place, &answer(USER))?;
     let words = [words, vec!["--grant".into(), grant.into()]].concat();
     start("direct", &words, place, stage.load_core, TOKEN)
 }
@@ -90,40 +92,7 @@ fn local_token(server: &mut Server) -> io::Result<String> {
 
 fn nginx(stage: &Stage, upstream: &Server) -> io::Result<Server> {
     let place = Place::make()?;
-    let (port, socket) = (place.port(), place.socket());
-    let (directory, socket) = (place.directory().display(), socket.display());
-    let upstream = address(upstream);
-    let configuration = format!(
-        r#"daemon off;
-master_process off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    tcp_nodelay on;
-    keepalive_requests 1000000000;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    upstream okta {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}
-    server {{
-        listen 127.0.0.1:{port};
-        listen unix:{socket};
-        location / {{
-            proxy_pass http://okta;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Authorization "Bearer {TOKEN}";
-        }}
-    }}
-}}
-"#
-    );
-    let configuration = place.write("nginx.conf", configuration.as_bytes())?;
-    let words = ["nginx".into(), "-c".into(), OsString::from(configuration)];
+    let words = nginx::forwarding(&place, &address(upstream), TOKEN)?;
     start("nginx", &words, place, stage.server_core, "").map_err(|error| {
         io::Error::other(format!("{error}\nnginx is wanted: apt-get install nginx-light"))
     })

@@ -7,11 +7,14 @@ use serde_json::{Map, Value, json};
 use crate::{
     contenders::Contender,
     figures::{Ratio, Row},
+    options::Options,
 };
 
-/// Prints the rows for a person, or for a program.
-pub(crate) fn print(rows: &[Row], as_json: bool) -> io::Result<()> {
-    if as_json {
+/// Prints the rows for a person, for a page, or for a program.
+pub(crate) fn print(rows: &[Row], options: &Options) -> io::Result<()> {
+    if options.markdown {
+        print!("{}", markdown(rows));
+    } else if options.json {
         let rows = rows.iter().map(json).collect::<Vec<_>>();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
@@ -43,6 +46,30 @@ fn table(rows: &[Row]) -> String {
         })
         .collect::<Vec<_>>();
     lines.iter().map(|line| aligned(line, &widths)).collect()
+}
+
+/// Writes the table of a page, in which a ratio's lowest and highest stand behind it.
+fn markdown(rows: &[Row]) -> String {
+    let present = present(rows);
+    let yardsticks = yardsticks(&present).collect::<Vec<_>>();
+    let mut titles = vec!["measure".to_owned(), "unit".to_owned()];
+    titles.extend(present.iter().map(|contender| contender.name().to_owned()));
+    titles.extend(yardsticks.iter().map(|yardstick| format!("÷ {}", yardstick.name())));
+    let rule = titles.iter().enumerate().map(|(place, _)| if place < 2 { "---" } else { "---:" });
+    let mut lines = vec![titles.join(" | "), rule.collect::<Vec<_>>().join(" | ")];
+    for row in rows {
+        let figures = 2 + present.len();
+        let mut line = cells(row, &present).into_iter().take(figures).collect::<Vec<_>>();
+        line.extend(yardsticks.iter().map(|yardstick| {
+            let ratio = row.ratio(*yardstick).map(in_words);
+            ratio.map_or_else(String::new, |[median, range]| match range.split_once(" … ") {
+                Some((low, high)) if low != high => format!("{median} ({range})"),
+                _ => median,
+            })
+        }));
+        lines.push(line.join(" | "));
+    }
+    lines.iter().map(|line| format!("| {line} |\n")).collect()
 }
 
 fn titles(present: &[Contender]) -> Vec<String> {

@@ -21,6 +21,8 @@ use crate::{
 
 /// Longest wait for a first answer, or for the end of a process; valgrind takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What HTTP/1.1 does if nobody says anything else.
+const KEPT: &str = "keep-alive";
 /// Rest between two looks at a server that does not listen yet.
 const GLANCE: Duration = Duration::from_micros(100);
 
@@ -63,8 +65,12 @@ impl Server {
     }
 
     /// Writes down what visitors send it, for the load.
-    pub(crate) fn write_request(&self, target: &Target) -> io::Result<PathBuf> {
-        self.place.write("request", &target.request(&self.question))
+    pub(crate) fn write_request(&self, target: &Target, connection: &str) -> io::Result<PathBuf> {
+        let mut question = self.question.clone();
+        if connection != KEPT {
+            question.header.push_str(&format!("\r\nConnection: {connection}"));
+        }
+        self.place.write("request", &target.request(&question))
     }
 
     /// Connects as soon as it listens.
@@ -113,6 +119,18 @@ impl Server {
             nanos += spent.ok_or_else(|| io::Error::other("schedstat is not what it was"))?;
         }
         Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Tells how often its threads have gone to sleep.
+    pub(crate) fn switches(&self) -> io::Result<u64> {
+        let mut switches = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let status = fs::read_to_string(thread?.path().join("status"))?;
+            let line = status.lines().find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"));
+            let own = line.and_then(|line| line.trim().parse::<u64>().ok());
+            switches += own.ok_or_else(|| io::Error::other("status is not what it was"))?;
+        }
+        Ok(switches)
     }
 
     /// Asks it to stop and waits for its end; its files stay until this is dropped.

@@ -1,6 +1,6 @@
 //! Text that has a meaning of its own: choices, names, filters.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::{Kind, quoted, text};
 use crate::{
@@ -133,7 +133,7 @@ impl Kind for UserName {
     }
 }
 
-/// Reads what is logged: a level, or a filter of `tracing`.
+/// Reads what is logged: a level, or a filter of `tracing` by targets, as there are no spans.
 pub(in crate::config) struct Filter;
 
 impl Filter {
@@ -154,7 +154,7 @@ impl Kind for Filter {
         let remedy = "write off, error, warn, info, debug or trace, or a filter, as \
                       \"info,bearerd::audit=off\"";
         let filter = text(node, "a level", remedy)?;
-        let valid = EnvFilter::builder().parse(filter).is_ok() && !Self::is_slip(filter);
+        let valid = filter.parse::<Targets>().is_ok() && !Self::is_slip(filter);
         match valid {
             true => Ok(filter.to_owned()),
             false => Err(Complaint::new("is neither a level nor a filter", remedy)),

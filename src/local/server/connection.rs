@@ -17,7 +17,7 @@ use super::{App, Server};
 use crate::local::{
     busy::{Busy, LastingWork},
     guard::Denial,
-    paced::Paced,
+    paced::{Paced, Woken},
     visit::Visit,
     watch::Watch,
 };
@@ -25,7 +25,7 @@ use crate::local::{
 /// Largest head of a request, in bytes.
 const LARGEST_HEAD: usize = 16 * 1024;
 /// Most headers of a request.
-const MOST_HEADERS: usize = 64;
+pub(super) const MOST_HEADERS: usize = 64;
 
 impl<A: App> Server<A> {
     /// Serves a connection to its end; what becomes a watch goes on in a task of that size.
@@ -49,8 +49,8 @@ impl<A: App> Server<A> {
 
     /// Answers for as long as the client asks; gives what is left when that has become a watch.
     ///
-    /// HTTP's own machinery is there only while something is under way: whoever is silent costs a
-    /// socket and little else (fault 189).
+    /// HTTP's own machinery is there only while something is under way that needs it: whoever is
+    /// silent costs a socket and little else (fault 189).
     async fn converse<S>(&self, stream: S, visit: &Visit) -> Option<Watched<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -59,17 +59,32 @@ impl<A: App> Server<A> {
         let limits = visit.rules.limits.clone();
         let mut stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
         let mut is_first = true;
+        let mut superseded = pin!(visit.rules.superseded.cancelled());
+        let mut stop = pin!(visit.stop.cancelled());
         loop {
             let woken = tokio::select! {
                 biased;
-                () = visit.rules.superseded.cancelled() => return None,
-                woken = stream.wake() => woken,
+                woken = stream.wake(|came| self.answer_at_once(came, visit)) => woken,
+                () = &mut superseded => return None,
                 // Who has asked before has no request under way; who is new may have.
-                () = visit.stop.cancelled(), if !is_first => Ok(false),
+                () = &mut stop, if !is_first => Ok(Woken::End),
             };
-            if !matches!(woken, Ok(true)) {
-                stream.shutdown().await.ok();
-                return None;
+            match woken {
+                Ok(Woken::Taken(answer)) => {
+                    tokio::select! {
+                        biased;
+                        () = &mut superseded => return None,
+                        sent = stream.send(&answer) => sent.ok()?,
+                    }
+                    is_first = false;
+                    continue;
+                }
+                Ok(Woken::Bytes) if visit.rules.superseded.is_cancelled() => return None,
+                Ok(Woken::Bytes) => {}
+                Ok(Woken::End) | Err(_) => {
+                    stream.shutdown().await.ok();
+                    return None;
+                }
             }
             is_first = false;
             let (end, rest) = Box::pin(self.exchange(stream, visit, &busy, &watch)).await?;

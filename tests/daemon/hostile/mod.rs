@@ -2,7 +2,7 @@
 
 mod tables;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tables::{BODIES, CLIENTS, GROUPS, Group};
 use tokio::task::JoinSet;
@@ -146,6 +146,58 @@ async fn what_honest_clients_send_passes_untouched() {
     }
     let denied = daemon.metrics().await.get("bearerd_requests_denied_total", &[]);
     assert_eq!(denied, 0.0);
+}
+
+// fault 144: a head that comes in one piece may be answered without HTTP's own machinery
+#[tokio::test]
+async fn a_request_in_two_pieces_gets_the_same_bytes_as_in_one() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    daemon.token().await;
+    let mut visits = JoinSet::new();
+    for target in targets(&daemon).into_iter().filter(|target| target.is_listener) {
+        let shapes =
+            ["", "?format=raw", "?format=header", "?format=env", "?format=oauth2&", "?a=b"].map(
+                |query| {
+                    let line = format!("GET /v1/token{query} HTTP/1.1\r\n");
+                    format!("{line}Host: localhost\r\nX-Bearerd: 1\r\n\r\n").into_bytes()
+                },
+            );
+        let rows = target.rows().into_iter().map(|row| row.bytes);
+        let clients = CLIENTS.iter().map(|text| text.as_bytes().to_vec());
+        for bytes in rows.chain(clients).chain(shapes).filter(|bytes| bytes.starts_with(b"GET ")) {
+            let place = target.place.clone();
+            visits.spawn(async move {
+                let (whole, halved) =
+                    (send(&place, &bytes).await, send_halved(&place, &bytes).await);
+                let sent = String::from_utf8_lossy(&bytes);
+                assert_eq!(timeless(&whole), timeless(&halved), "{sent:?} at {place:?}");
+            });
+        }
+    }
+    assert!(visits.len() > 300, "{}", visits.len());
+    visits.join_all().await;
+}
+
+/// Sends the start of a request alone, and the rest when that has surely been read.
+async fn send_halved(place: &Place, bytes: &[u8]) -> String {
+    let mut visitor = Visitor::connect(place).await;
+    visitor.try_send(&bytes[..6]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    visitor.try_send(&bytes[6..]).await;
+    visitor.wait_a_little().await;
+    visitor.try_finish().await;
+    String::from_utf8_lossy(&visitor.rest().await).into_owned()
+}
+
+/// Takes away what differs from one second to the next.
+fn timeless(answer: &str) -> String {
+    let lines = answer.lines().filter(|line| !line.starts_with("date: "));
+    let lines = lines.map(|line| match line.split_once("\"expires_in\":") {
+        Some((start, _seconds)) => start,
+        None => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]

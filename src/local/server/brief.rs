@@ -1,0 +1,238 @@
+//! The request that nearly all requests are: a `GET` whose head came in one piece, and no more.
+//!
+//! What such a request asks for is stored as it is sent, so that a library's machine for any request
+//! and any answer would be most of the cost. Here the same parser as the machine's reads the head,
+//! the same guard looks at it, and the answer is written as it lies there. Whatever is not exactly
+//! that goes the general way: this one refuses nothing, and says nothing that the other would not.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Uri, header, request::Parts};
+
+use super::{App, Server, connection::MOST_HEADERS};
+use crate::local::{guard, visit::Visit};
+
+/// How every request begins that may be brief.
+const START: &[u8] = b"GET /v1/";
+
+impl<A: App> Server<A> {
+    /// Answers a request that is all that came, if what is stored does for it.
+    pub(super) fn answer_at_once(&self, came: &[u8], visit: &Visit) -> Option<Bytes> {
+        // The last answer says that it is the last, which stored ones do not.
+        let is_over = || visit.stop.is_cancelled() || visit.rules.superseded.is_cancelled();
+        if !came.starts_with(START) || is_over() {
+            return None;
+        }
+        let began = self.common.clock.tick();
+        let request = read(came)?;
+        let endpoint = self.app.endpoint(&request);
+        let proof = self.app.proof(endpoint);
+        guard::check(&visit.rules.guard, &visit.peer, &proof, &request).ok()?;
+        let answer = self.app.at_once(endpoint, &request)?;
+        if !visit.ask(began) {
+            return None;
+        }
+        self.metrics.count(endpoint, 200, self.common.clock.tick().since(began));
+        Some(answer)
+    }
+}
+
+/// Reads a head behind which nothing follows, if it says nothing of bodies, ends or other tongues.
+fn read(came: &[u8]) -> Option<Parts> {
+    // One copy of it all, of which everything else is a part.
+    let came = Bytes::copy_from_slice(came);
+    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut head = httparse::Request::new(&mut []);
+    let length = head.parse_with_uninit_headers(&came, &mut headers).ok()?;
+    if length != httparse::Status::Complete(came.len()) || head.version != Some(1) {
+        return None;
+    }
+    let (mut request, ()) = Request::new(()).into_parts();
+    request.uri = Uri::from_maybe_shared(came.slice_ref(head.path?.as_bytes())).ok()?;
+    request.headers.reserve(head.headers.len());
+    for field in &*head.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(came.slice_ref(field.value)).ok()?;
+        if !is_harmless(&name, &value) {
+            return None;
+        }
+        request.headers.append(name, value);
+    }
+    Some(request)
+}
+
+/// Tells whether a header changes nothing in how HTTP itself goes on.
+fn is_harmless(name: &HeaderName, value: &HeaderValue) -> bool {
+    match *name {
+        header::CONNECTION => value.as_bytes().eq_ignore_ascii_case(b"keep-alive"),
+        header::CONTENT_LENGTH
+        | header::TRANSFER_ENCODING
+        | header::EXPECT
+        | header::TE
+        | header::TRAILER
+        | header::UPGRADE => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use http::Response;
+    use http_body_util::Empty;
+    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const TOKEN: &str = "GET /v1/token HTTP/1.1\r\nHost: localhost\r\n";
+
+    #[test]
+    fn only_a_whole_head_of_a_plain_get_is_brief() {
+        let plain = [
+            "\r\n",
+            "X-Bearerd: 1\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n",
+            "Connection: Keep-Alive\r\n\r\n",
+            "X-Forwarded-For: a\r\nOrigin: b\r\nHost: c\r\n\r\n",
+            "If-None-Match: *\r\nAccept-Encoding: gzip\r\n\r\n",
+        ];
+        for rest in plain {
+            assert!(read(format!("{TOKEN}{rest}").as_bytes()).is_some(), "{rest:?}");
+        }
+        let rows = [
+            "",
+            "Accept: */*\r\n",
+            "\r\nG",
+            "\r\n\r\n",
+            "\r\nGET /v1/token HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "Connection: close\r\n\r\n",
+            "Connection: keep-alive, x-bearerd\r\n\r\n",
+            "Content-Length: 0\r\n\r\n",
+            "content-length: 5\r\n\r\nabcde",
+            "Transfer-Encoding: chunked\r\n\r\n",
+            "Expect: 100-continue\r\n\r\n",
+            "Upgrade: h2c\r\n\r\n",
+            "TE: trailers\r\n\r\n",
+            "Trailer: a\r\n\r\n",
+            "A : b\r\n\r\n",
+            "A: b\r\n c\r\n\r\n",
+            ": b\r\n\r\n",
+            "A: \u{0}\r\n\r\n",
+        ];
+        for rest in rows {
+            assert!(read(format!("{TOKEN}{rest}").as_bytes()).is_none(), "{rest:?}");
+        }
+        for start in ["GET /v1/token HTTP/1.0", "GET http://a/v1/token HTTP/1.1 ", "GET /v1/token"]
+        {
+            assert!(read(format!("{start}\r\nHost: a\r\n\r\n").as_bytes()).is_none(), "{start}");
+        }
+        let many = "A: b\r\n".repeat(MOST_HEADERS);
+        assert!(read(format!("{TOKEN}{many}\r\n").as_bytes()).is_none());
+    }
+
+    /// Has HTTP's own machinery read the same bytes; gives all requests that it found.
+    async fn read_by_the_machine(bytes: &[u8]) -> Vec<Parts> {
+        let (near, mut far) = duplex(1 << 16);
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let service = service_fn(|request: Request<Incoming>| {
+            found.lock().unwrap().push(request.into_parts().0);
+            async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) }
+        });
+        let sent = async {
+            far.write_all(bytes).await.unwrap();
+            far.shutdown().await.unwrap();
+            far.read_to_end(&mut Vec::new()).await.unwrap();
+        };
+        let mut machine = http1::Builder::new();
+        machine.half_close(true).max_headers(MOST_HEADERS);
+        let served = machine.serve_connection(TokioIo::new(near), service);
+        let _ended = tokio::join!(served, sent);
+        std::mem::take(&mut *found.lock().unwrap())
+    }
+
+    /// Makes a head of odd and of usual parts.
+    fn head() -> impl Strategy<Value = String> {
+        let target = prop::sample::select(vec![
+            "/v1/token",
+            "/v1/token?format=raw",
+            "/v1/./token",
+            "//v1/token",
+            "/v1/token#a",
+            "*",
+            "/v1/token?",
+            "/v1/%2e",
+            "http://localhost/v1/token",
+            "/v1/tok\ten",
+            "/v1/\u{e9}",
+            "/v1/\"",
+        ]);
+        let name = prop::sample::select(vec![
+            "Host",
+            "host",
+            "X-Bearerd",
+            "Origin",
+            "Connection",
+            "Content-Length",
+            "Transfer-Encoding",
+            "A B",
+            "",
+            "x\u{e9}",
+            "Via",
+            "Expect",
+            "Upgrade",
+        ]);
+        let value = prop::sample::select(vec![
+            "1",
+            "localhost",
+            "",
+            " ",
+            "a\tb",
+            "\u{e9}",
+            "keep-alive",
+            "close",
+            "0",
+            "chunked",
+            "\u{7f}",
+            " padded ",
+            "a\rb",
+            "a\nb",
+            "\u{1}",
+        ]);
+        let fields = prop::collection::vec(
+            (name, value, prop::sample::select(vec!["\r\n", "\n", ""])),
+            0..5,
+        );
+        let version =
+            prop::sample::select(vec!["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "http/1.1", "HTTP/1.1 "]);
+        let end =
+            prop::sample::select(vec!["\r\n", "\n", "", "\r\n\r\n", "\r\nGET / HTTP/1.1\r\n\r\n"]);
+        (target, version, fields, end).prop_map(|(target, version, fields, end)| {
+            let fields =
+                fields.into_iter().map(|(name, value, end)| format!("{name}: {value}{end}"));
+            format!("GET {target} {version}\r\n{}{end}", fields.collect::<String>())
+        })
+    }
+
+    proptest! {
+        // faults 140, 142, 144: what is brief is the same one request to whoever reads it
+        #[test]
+        fn what_is_brief_is_what_the_machine_reads(head in head()) {
+            let Some(brief) = read(head.as_bytes()) else { return Ok(()) };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let found = runtime.block_on(read_by_the_machine(head.as_bytes()));
+            prop_assert_eq!(found.len(), 1);
+            let found = &found[0];
+            prop_assert_eq!(&found.method, &brief.method);
+            prop_assert_eq!(&found.uri, &brief.uri);
+            prop_assert_eq!(found.version, brief.version);
+            prop_assert_eq!(&found.headers, &brief.headers);
+        }
+    }
+}
