@@ -118,7 +118,7 @@ impl ConnectionFlaw {
             Self::Reset => Some(vec![Act::Reset]),
             Self::HugeBody => Some(vec![
                 ok("content-length: 104857600\r\n\r\n"),
-                Act::Repeat(Bytes::from_static(&[b' '; MIB]), 100),
+                Act::Repeat(vec![b' '; MIB].into(), 100),
             ]),
             Self::Endless => Some(vec![
                 ok("transfer-encoding: chunked\r\n\r\n"),
