@@ -31,6 +31,14 @@ soon() { # COMMAND…
   fail "nothing came of: $*"
 }
 
+# Prints the first block of commands below a heading of a page.
+commands_of() { # PAGE HEADING
+  awk -v head="## $2" '/^## / { inside = $0 == head; begun = 0 }
+    inside && $0 == "```" { exit }
+    inside && begun { print }
+    inside && $0 == "```sh" { begun = 1 }' "$1" | grep . || fail "$1: no commands below «$2»"
+}
+
 # Ends what this shell has started, and takes a directory away.
 finish() { # DIRECTORY
   local running

@@ -6,15 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::ring::default_provider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, Error, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -50,71 +42,18 @@ fn trouble(error: &io::Error) -> TlsTrouble {
     }
 }
 
+/// Trusts who proves to have one of these very certificates, and else whom authorities vouch for.
+///
+/// The usual self-made certificate is an authority too, and no verifier takes that for a server's;
+/// nor need a daemon's certificate name the address that its configuration has.
 fn client(trusted: Option<&Path>) -> Result<ClientConfig, TlsTrouble> {
     let Some(path) = trusted else {
         return Ok(trust::client().with_root_certificates(trust::roots()).with_no_client_auth());
     };
     let unusable = |kind| TlsTrouble::File(path.to_owned(), kind);
     let pem = std::fs::read(path).map_err(|error| unusable(error.kind()))?;
-    let known = Known::new(&pem).ok_or_else(|| unusable(io::ErrorKind::InvalidData))?;
-    Ok(trust::client()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(known))
-        .with_no_client_auth())
-}
-
-/// Trusts who proves to have one of these very certificates, and else whom authorities vouch for.
-///
-/// The usual self-made certificate is an authority too, and no verifier takes that for a server's;
-/// nor need a daemon's certificate name the address that its configuration has.
-#[derive(Debug)]
-struct Known {
-    certificates: Vec<CertificateDer<'static>>,
-    authorities: Arc<WebPkiServerVerifier>,
-}
-
-impl Known {
-    fn new(pem: &[u8]) -> Option<Self> {
-        let (roots, provider) = (Arc::new(trust::roots_with(pem)?), Arc::new(default_provider()));
-        let authorities = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-        Some(Self { certificates: trust::certificates(pem), authorities: authorities.ok()? })
-    }
-}
-
-impl ServerCertVerifier for Known {
-    fn verify_server_cert(
-        &self,
-        own: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.certificates.contains(own) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        self.authorities.verify_server_cert(own, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls12_signature(message, own, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls13_signature(message, own, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
+    let known = trust::certificates(&pem);
+    trust::roots_with(&pem)
+        .and_then(|roots| trust::looking_client(roots, move |own, _between| known.contains(own)))
+        .ok_or_else(|| unusable(io::ErrorKind::InvalidData))
 }

@@ -10,13 +10,8 @@ use std::{
 use http::{HeaderMap, StatusCode, header};
 use reqwest::{Method, Request, Url};
 use rustls::{
-    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::ring::default_provider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    Error, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -135,22 +130,38 @@ async fn secure(
     patience: Duration,
 ) -> Secured {
     let no_name = || Some("the host of base_url is no name that a certificate can have".to_owned());
-    let Some(witness) = Witness::new(roots).map(Arc::new) else { return Secured::default() };
+    let chain = Arc::<Chain>::default();
+    let seen = Arc::clone(&chain);
+    let config = trust::looking_client(roots, move |own, between| {
+        seen.keep(own, between);
+        false
+    });
+    let Some(config) = config else { return Secured::default() };
     let Ok(name) = ServerName::try_from(host) else {
         return Secured { chain: Vec::new(), flaw: no_name() };
     };
-    let verifier = Arc::<Witness>::clone(&witness);
-    let config = trust::client()
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
     let shaken = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let flaw = match timeout(patience, shaken).await {
         Ok(Ok(_stream)) => None,
         Ok(Err(error)) => Some(in_words(&error)),
         Err(_late) => Some("it does not answer in time".to_owned()),
     };
-    Secured { chain: witness.seen(), flaw }
+    Secured { chain: chain.seen(), flaw }
+}
+
+/// Keeps what was shown, for one who verifies as the daemon does.
+#[derive(Default)]
+struct Chain(Mutex<Vec<Shown>>);
+
+impl Chain {
+    fn keep(&self, own: &CertificateDer<'_>, between: &[CertificateDer<'_>]) {
+        let chain = std::iter::once(own).chain(between).map(|der| certificate::read(der));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain.collect();
+    }
+
+    fn seen(&self) -> Vec<Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 fn in_words(error: &io::Error) -> String {
@@ -160,62 +171,6 @@ fn in_words(error: &io::Error) -> String {
         (None, Some(Error::InvalidCertificate(_))) => "the certificate is not valid".to_owned(),
         (None, Some(_)) => "what answers there speaks no TLS that we speak".to_owned(),
         (None, None) => "the connection was closed during the handshake".to_owned(),
-    }
-}
-
-/// Verifies as the daemon does, and keeps what was shown.
-#[derive(Debug)]
-struct Witness {
-    verifier: Arc<WebPkiServerVerifier>,
-    chain: Mutex<Vec<Shown>>,
-}
-
-impl Witness {
-    fn new(roots: RootCertStore) -> Option<Self> {
-        let provider = Arc::new(default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        Some(Self { verifier: verifier.build().ok()?, chain: Mutex::default() })
-    }
-
-    fn seen(&self) -> Vec<Shown> {
-        self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        own: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let chain = std::iter::once(own).chain(intermediates).map(|der| certificate::read(der));
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain.collect();
-        self.verifier.verify_server_cert(own, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, own, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, own, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
     }
 }
 

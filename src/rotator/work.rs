@@ -40,6 +40,8 @@ pub(super) struct Work<'s> {
     /// The operator who waits.
     waiting: Option<(oneshot::Sender<Result<Rotated, String>>, String)>,
     trouble: Option<String>,
+    /// What a step failed by that is taken again: no trouble any more once one goes well.
+    held_up: Option<String>,
     /// The key in use is about to end, and not by us.
     foreign: Option<String>,
     /// What the issuer's list told of the key in use.
@@ -61,6 +63,7 @@ impl<'s> Work<'s> {
             machine,
             waiting: None,
             trouble: None,
+            held_up: None,
             foreign: None,
             key_ends: None,
             list_at: Tick::default(),
@@ -183,12 +186,17 @@ impl<'s> Work<'s> {
                 tracing::info!(credential = name, key_id = id, "the old key is deleted");
             }
             // Optional: whose role does not allow it is not to read of it each time.
-            (Step::List, _) | (_, Outcome::Done) => {}
+            (Step::List, _) => {}
+            (_, Outcome::Done | Outcome::Minted(_)) => {
+                let past = self.held_up.take();
+                self.trouble.take_if(|trouble| past.as_ref() == Some(trouble));
+            }
             (Step::Prove, Outcome::Failed | Outcome::Refused) => {
                 metrics.count_key_rotation(false);
                 self.tell(trouble.unwrap_or_default(), "the key is not rotated now");
             }
             (_, _) => {
+                self.held_up.clone_from(&trouble);
                 trouble.into_iter().for_each(|trouble| self.tell(trouble, "a rotation is held up"));
             }
         }

@@ -1,4 +1,7 @@
-//! The house stays as it was drawn: which room may know which, and what the pure ones never name.
+//! The house stays as it was drawn: which room may know which, and what the pure ones never name; and its
+//! pages lead where they say.
+
+mod pages;
 
 use std::{
     collections::BTreeSet,

@@ -254,6 +254,24 @@ async fn a_new_key_that_does_not_mint_yet_takes_no_place() {
     assert_eq!(rotations(&stand).len(), 1);
 }
 
+// faults 118, 200: an issuer that was down at the start is no trouble of the rotation once it is back
+#[tokio::test]
+async fn what_held_a_rotation_up_is_not_told_once_it_has_passed() {
+    let stand = stand().await;
+    stand.issuer.inject(plan("mint@500"));
+    let daemon = stand.home.start().await;
+    until("it is told", async || {
+        let trouble = &daemon.status().await["credentials"][0]["rotation_trouble"];
+        trouble.as_str().is_some_and(|it| it.contains("internal problem"))
+    })
+    .await;
+    stand.issuer.clear_faults();
+    until("it is over", async || {
+        daemon.status().await["credentials"][0]["rotation_trouble"].is_null()
+    })
+    .await;
+}
+
 // fault 282: two answers are lost; the old key serves to its end, and a person is told
 #[tokio::test]
 async fn a_second_lost_answer_is_left_to_a_person() {

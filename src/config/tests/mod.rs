@@ -8,6 +8,7 @@ mod chance;
 mod kubernetes;
 mod layers;
 mod places;
+mod ports;
 mod refused;
 mod rotation;
 mod values;
