@@ -62,17 +62,40 @@ pub(crate) struct Found {
 
 /// Runs the world of a seed for so long, in the time of that world.
 pub(crate) fn run(seed: u64, time: Duration, home: &Path) -> Found {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async {
-        let mut world = World::new(seed, home);
+    paused(async {
+        let mut world = World::new(seed, Plan::draw(seed), home);
         world.live(time).await;
         world.finale().await;
-        let story = &world.machine.story;
-        let (counts, digest) = story.sum();
-        let passed = world.machine.clock.passed();
-        Found { broken: story.verdict(), counts, digest, passed }
+        world.found()
     })
+}
+
+/// Runs a world in which a key is rotated, and no token comes any more after a while.
+pub(crate) fn run_dry(home: &Path) -> Found {
+    let plan = Plan {
+        life: MINUTE,
+        every: Some(24 * HOUR),
+        storms: 10_000 * HOUR,
+        clocks: None,
+        crashes: None,
+        people: None,
+        reports: None,
+        ..Plan::draw(1)
+    };
+    paused(async {
+        let mut world = World::new(1, plan, home);
+        world.live(10 * MINUTE).await;
+        world.machine.issuer.turn(Weather::Refused);
+        world.live(HOUR).await;
+        world.finale().await;
+        world.found()
+    })
+}
+
+fn paused(world: impl Future<Output = Found>) -> Found {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(world)
 }
 
 struct World<'h> {
@@ -90,6 +113,8 @@ struct World<'h> {
     disturbed: Tick,
     /// The end, by both clocks, of the token that was served last.
     held: Option<(Tick, Wall)>,
+    /// When a clock was last set forward, or there was no token any more after that.
+    stepped: Option<Tick>,
     recalled: Option<(Grant, Lease)>,
     keys: Vec<ApiKey>,
     /// Somebody has changed the key.
@@ -98,8 +123,7 @@ struct World<'h> {
 }
 
 impl<'h> World<'h> {
-    fn new(seed: u64, home: &'h Path) -> Self {
-        let plan = Plan::draw(seed);
+    fn new(seed: u64, plan: Plan, home: &'h Path) -> Self {
         let clock = Arc::new(SimClock::new());
         let story = Arc::new(Story::new(Arc::clone(&clock)));
         let dice = |stream| Dice::new(seed, stream);
@@ -124,6 +148,7 @@ impl<'h> World<'h> {
             well_since: None,
             disturbed: Tick::default(),
             held: None,
+            stepped: None,
             recalled: None,
             keys: vec![key],
             meddled: false,
@@ -158,6 +183,12 @@ impl<'h> World<'h> {
 
     fn tell(&self, kind: &'static str, text: impl Into<String>) {
         self.machine.story.tell(kind, text.into());
+    }
+
+    fn found(&self) -> Found {
+        let story = &self.machine.story;
+        let (counts, digest) = story.sum();
+        Found { broken: story.verdict(), counts, digest, passed: self.machine.clock.passed() }
     }
 
     fn is_broken(&self) -> bool {
@@ -313,6 +344,7 @@ impl<'h> World<'h> {
             }
             1 => {
                 clock.forward(by);
+                self.stepped = Some(self.now());
                 self.tell("wall clock", format!("forward by {by:?}"));
             }
             _ => {
@@ -549,6 +581,7 @@ impl<'h> World<'h> {
             }
             None => {
                 self.judge_loss(now);
+                self.note_lapse(now);
                 self.judge_outage(now);
             }
         }
@@ -585,6 +618,20 @@ impl<'h> World<'h> {
             self.machine
                 .story
                 .broken("law 4: a token that has not ended is served no longer".to_owned());
+        }
+    }
+
+    /// Only a look finds that a token has ended by a clock that was set: this one is the first.
+    ///
+    /// The daemon looks every 30 s, and with every request.
+    fn note_lapse(&mut self, now: Tick) {
+        let held = self.held.take();
+        if held.is_some_and(|(expires, _)| self.stepped.is_some() && now < expires) {
+            self.stepped = None;
+            self.disturb();
+        }
+        if held.is_some() {
+            self.at(self.bound() + SECOND, Ev::Edge);
         }
     }
 
