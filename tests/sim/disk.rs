@@ -138,11 +138,9 @@ impl Disk {
     /// Makes a disk that holds a key and nothing else.
     pub(crate) fn new(key: &ApiKey, dice: Dice) -> Self {
         let mut files = Files::default();
-        for (name, content) in [(KEY, key.to_json(None).to_vec())] {
-            files.make(name);
-            files.write(name, &content);
-            files.sync(name);
-        }
+        files.make(KEY);
+        files.write(KEY, &key.to_json(None));
+        files.sync(KEY);
         files.settle();
         let state = State {
             files,

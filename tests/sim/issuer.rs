@@ -269,7 +269,7 @@ impl State {
         self.issued += 1;
         let id = format!("0a1b2c3d-0000-4000-8000-{:012}", self.issued);
         let secret = format!("secret-{}", self.issued);
-        let key = ApiKey::new(&id, &secret, None).ok().expect("it is well-formed");
+        let key = ApiKey::new(&id, &secret, None).expect("it is well-formed");
         self.keys.insert(id, Key { secret, issued: now, ends: None, known_from });
         key
     }
@@ -397,7 +397,7 @@ impl Issuer for Line {
             Ok(grant) => format!("key {} got {:?}", short(key.id()), grant.lifetime),
             Err(error) => format!("key {} got none: {}", short(key.id()), error.reason.label()),
         };
-        issuer.story.tell("mint", said);
+        issuer.story.tell("mint", &said);
         issuer.watch(|watch| watch.note(now, key.id(), end.map_err(|error| *error)));
         outcome
     }
@@ -409,7 +409,7 @@ impl Issuer for Line {
         let refused = weather == Weather::Fine && !issuer.accepts(token.expose());
         issuer.story.tell(
             "probe",
-            format!("the token is {}", if refused { "refused" } else { "not refused" }),
+            &format!("the token is {}", if refused { "refused" } else { "not refused" }),
         );
         refused
     }
@@ -452,7 +452,7 @@ impl KeyIssuer for Line {
         let rotate = |state: &mut State, now: Wall, passed: Duration| {
             let key = state.issue(now, passed + lag, true, moves);
             state.watch.rotated(passed, by);
-            story.tell("rotation", format!("the issuer has made key {}", short(key.id())));
+            story.tell("rotation", &format!("the issuer has made key {}", short(key.id())));
             let body = format!(
                 r#"{{"id":"{}","issued_at":"{now}","expires_at":"0001-01-01T00:00:00Z","last_used":null,"secret":"{}"}}"#,
                 key.id(),
@@ -462,7 +462,7 @@ impl KeyIssuer for Line {
         };
         let told = self.call(token, rotate, key_answers::rotated).await;
         if let Err(error) = &told.result {
-            story.tell("rotation", format!("no new key: {error}"));
+            story.tell("rotation", &format!("no new key: {error}"));
         }
         told
     }

@@ -39,7 +39,7 @@ impl Story {
     }
 
     /// Notes what happened, and counts it by its kind.
-    pub(crate) fn tell(&self, kind: &'static str, text: String) {
+    pub(crate) fn tell(&self, kind: &'static str, text: &str) {
         let now = self.clock.passed();
         let mut told = self.lock();
         *told.counts.entry(kind).or_default() += 1;

@@ -132,7 +132,7 @@ impl<'h> World<'h> {
         let key = issuer.new_key(true);
         let disk = Arc::new(Disk::new(&key, dice("disk")));
         let settings = plan.settings;
-        story.tell("plan", format!("{plan:?}"));
+        story.tell("plan", &format!("{plan:?}"));
         let issuer = Arc::new(issuer);
         let machine = Machine { clock, story, issuer, disk, plan, dice: dice("machine") };
         let mut world = Self {
@@ -181,8 +181,8 @@ impl<'h> World<'h> {
         self.machine.clock.tick()
     }
 
-    fn tell(&self, kind: &'static str, text: impl Into<String>) {
-        self.machine.story.tell(kind, text.into());
+    fn tell(&self, kind: &'static str, text: impl AsRef<str>) {
+        self.machine.story.tell(kind, text.as_ref());
     }
 
     fn found(&self) -> Found {
@@ -272,7 +272,7 @@ impl<'h> World<'h> {
     fn restart_broker(&mut self) {
         self.disturb();
         if let Some(daemon) = &mut self.daemon {
-            self.machine.story.tell("broker", "ends and begins anew".to_owned());
+            self.machine.story.tell("broker", "ends and begins anew");
             self.machine.start_broker_anew(daemon, self.settings);
         }
     }
@@ -381,7 +381,7 @@ impl<'h> World<'h> {
             }
             2 => {
                 let id = format!("0a1b2c3d-ffff-4000-8000-{:012}", self.dice.below(1000));
-                let key = ApiKey::new(&id, "wrong", None).ok().expect("well-formed");
+                let key = ApiKey::new(&id, "wrong", None).expect("well-formed");
                 self.put(&key, "one that the issuer does not know");
                 let wait = self.dice.span(MINUTE, 6 * HOUR);
                 self.at(wait, Ev::Mend);
@@ -521,10 +521,16 @@ impl<'h> World<'h> {
             watch.prompt(now, lasts + 6 * MINUTE);
         });
         let (handle, end, mut dice) = (handle.clone(), Instant::now() + lasts, self.dice.clone());
+        let story = Arc::clone(&self.machine.story);
         self.clients.spawn(async move {
             while Instant::now() < end {
                 if let Some((served, _)) = handle.current() {
-                    drop(handle.reject(Claim::Token(served.token().expose())).await);
+                    let told = handle.reject(Claim::Token(served.token().expose())).await;
+                    if let Rejection::Refreshed(newer) | Rejection::Stale(newer) = told
+                        && newer.serial() == served.serial()
+                    {
+                        story.broken("a reporter gets the same token back".to_owned());
+                    }
                 }
                 sleep(Duration::from_millis(300 + dice.below(650))).await;
             }
@@ -765,5 +771,5 @@ impl Reporter {
 }
 
 fn copy(key: &ApiKey) -> ApiKey {
-    ApiKey::new(key.id(), key.expose_secret(), None).ok().expect("it was one already")
+    ApiKey::new(key.id(), key.expose_secret(), None).expect("it was one already")
 }
