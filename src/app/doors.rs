@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::Semaphore;
@@ -61,10 +61,11 @@ struct Door {
 }
 
 /// Keeps an address ours; a unix socket's file goes with it.
+#[derive(Clone)]
 struct Taken {
     name: String,
     address: String,
-    _file: Option<SocketGuard>,
+    file: Arc<Mutex<Option<SocketGuard>>>,
 }
 
 /// What a new configuration needs, taken and read before anything is changed.
@@ -146,6 +147,7 @@ impl Doors {
         self.listeners.retain(|name, door| {
             let stays = config.listeners.contains_key(name);
             if !stays {
+                door.taken.iter().for_each(Taken::let_go);
                 door.close.cancel();
             }
             stays
@@ -206,7 +208,7 @@ impl Doors {
         server.show(certificate);
         let close = self.commons.closing.child_token();
         let taken = sockets.into_iter().map(|(taken, socket)| {
-            self.accept(name, &server, socket, &close);
+            self.accept(&taken, &server, socket, &close);
             taken
         });
         let taken = taken.collect();
@@ -256,16 +258,30 @@ impl Doors {
 
     fn accept<A: App>(
         &self,
-        name: &str,
+        taken: &Taken,
         server: &Arc<Server<A>>,
         socket: Socket,
         close: &CancellationToken,
     ) {
-        let (server, socket) = (Arc::clone(server), Arc::new(socket));
+        let (server, socket, taken) = (Arc::clone(server), Arc::new(socket), taken.clone());
         let (visits, stop) = (self.commons.visits.clone(), close.clone());
-        supervise(&self.commons, format!("listener {name}"), close.clone(), move || {
-            let (server, socket) = (Arc::clone(&server), Arc::clone(&socket));
-            server.accept(socket, visits.clone(), stop.clone())
+        let (open, done) = (self.commons.open.token(), CancellationToken::new());
+        let name = format!("listener {}", taken.name);
+        supervise(&self.commons, name, done.clone(), move || {
+            let (server, socket, taken) = (Arc::clone(&server), Arc::clone(&socket), taken.clone());
+            let (visits, stop) = (visits.clone(), stop.clone());
+            let (open, done) = (open.clone(), done.clone());
+            async move {
+                server.accept(&socket, &visits, &stop).await;
+                if !stop.is_cancelled() {
+                    return;
+                }
+                // From here on nobody new can come, so nobody is in line when the socket is closed.
+                taken.let_go();
+                server.accept_rest(&socket, &visits, &stop).await;
+                drop(open);
+                done.cancel();
+            }
         });
     }
 
@@ -303,7 +319,7 @@ impl Doors {
         let guard = Guard { allowed_hosts: settings.allowed_hosts.clone(), ..Guard::default() };
         let places = Arc::new(Semaphore::new(self.commons.shares.telemetry));
         let server = self.server("telemetry", app, guard, Limits::default(), &places);
-        self.accept("telemetry", &server, socket, &self.commons.closing);
+        self.accept(&taken, &server, socket, &self.commons.closing);
         self.house.push(taken);
         Ok(())
     }
@@ -326,9 +342,16 @@ impl Doors {
         let (quit, closing) = (self.commons.quit.clone(), self.commons.closing.clone());
         let app = Control::new(credentials, overview, rotators, clock, quit, closing);
         let server = self.server("control", app, guard, Limits::default(), &places);
-        self.accept("control", &server, socket, &self.commons.closing);
+        self.accept(&taken, &server, socket, &self.commons.closing);
         self.house.push(taken);
         Ok(())
+    }
+}
+
+impl Taken {
+    /// Takes the socket's file away.
+    fn let_go(&self) {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -404,7 +427,7 @@ fn taken(
     file: Option<SocketGuard>,
 ) -> (Taken, Socket) {
     tracing::info!(listener = name, address, "listening");
-    (Taken { name: name.to_owned(), address, _file: file }, socket)
+    (Taken { name: name.to_owned(), address, file: Arc::new(Mutex::new(file)) }, socket)
 }
 
 /// A default that cannot be used is done without, and said once.

@@ -99,9 +99,12 @@ impl Bound {
             }
         }
         tracing::info!("stopping");
-        self.commons.closing.cancel();
+        // Closed first: that is how a door knows that the house is closing, and not only itself.
         self.commons.visits.close();
+        self.commons.open.close();
+        self.commons.closing.cancel();
         let in_order = async {
+            self.commons.open.wait().await;
             self.commons.visits.wait().await;
             // Whoever has asked Okta for a key puts it on the disk first (fault 206).
             self.fleet.rotated().await;

@@ -91,6 +91,8 @@ pub(crate) struct Commons {
     rotators: Arc<Rotators>,
     owners: Arc<TcpOwners>,
     shares: Shares,
+    /// What accepts; a stop waits for that first.
+    open: TaskTracker,
     /// Connections; a stop waits for them.
     visits: TaskTracker,
     /// All other tasks.
@@ -158,6 +160,7 @@ impl Commons {
             owners,
             rotators: Arc::default(),
             shares: Shares::of_process(),
+            open: TaskTracker::new(),
             visits: TaskTracker::new(),
             tasks: TaskTracker::new(),
             quit: CancellationToken::new(),

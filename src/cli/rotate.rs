@@ -21,7 +21,7 @@ use crate::{
         status::RotateAnswer,
     },
     key,
-    okta::{client::IssuerClient, issuer::Issuer, key_answers::KeyError},
+    okta::{client::IssuerClient, issuer::Issuer, key_answers::KeyError, keys::KeyIssuer},
     outlet::command::{
         Hook,
         runner::{Runner, Started},

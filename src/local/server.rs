@@ -3,7 +3,7 @@
 mod brief;
 mod connection;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::{
     net::TcpStream,
     sync::{AcquireError, Semaphore},
-    time::timeout_at,
+    time::{timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,7 +23,7 @@ use super::{
     guard::{self, Denial, Proof},
     problem::Problem,
     tls::{self, Certificate},
-    visit::{Counted, Place, Rules, Stream, Visit},
+    visit::{Counted, Guest, Place, Rules, Stream, Visit},
 };
 use crate::{
     config::model::{Guard, Limits},
@@ -38,6 +38,10 @@ use crate::{
 
 /// Rest after an accept that failed because something ran out.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Time after a stop in which whoever keeps a connection is told that it ends, and new ones are
+/// still taken.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// What a client is told whose user has all the connections that it may have.
 const TOO_MANY: &[u8] =
@@ -198,35 +202,51 @@ impl<A: App> Server<A> {
     }
 
     /// Accepts until `stop`; connections live on in `tracker` until they have been answered.
+    ///
+    /// If the process stops, whose tracker is closed then, whoever comes while others still say
+    /// farewell is served, too.
     pub async fn accept(
-        self: Arc<Self>,
-        socket: Arc<Socket>,
-        tracker: TaskTracker,
-        stop: CancellationToken,
+        self: &Arc<Self>,
+        socket: &Socket,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
     ) {
+        let mut shut = pin!(shut(stop, tracker));
         loop {
             let rules = self.rules.load_full();
-            // A place first: what is not accepted costs nothing here.
-            let accepted = async {
-                let place = self.place(&rules).await.ok()?;
-                Some((place, socket.accept(&rules).await))
-            };
-            let accepted = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = &mut shut => return,
                 () = rules.superseded.cancelled() => continue,
-                accepted = accepted => accepted,
+                next = self.next(socket, &rules) => next,
             };
-            match accepted {
+            match next {
                 None => return,
-                Some((place, Ok((stream, peer)))) => {
-                    let counted = Counted::new(&self.metrics.connections);
-                    let visit = Visit::new(peer, rules, stop.clone(), place, counted);
-                    self.admit(stream, visit, &tracker);
-                }
+                Some((place, Ok(guest))) => self.admit(guest, place, rules, stop, tracker),
                 Some((_, Err(error))) => self.accept_failed(&error).await,
             }
         }
+    }
+
+    /// Lets in who is in line already: closed on them, the socket would lose what they have sent.
+    pub async fn accept_rest(
+        self: &Arc<Self>,
+        socket: &Socket,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let rules = self.rules.load_full();
+        while let Ok(Some((place, Ok(guest)))) =
+            timeout(Duration::ZERO, self.next(socket, &rules)).await
+        {
+            self.admit(guest, place, Arc::clone(&rules), stop, tracker);
+        }
+    }
+
+    /// Waits for the next connection, and for room for it first: what is not accepted costs nothing.
+    async fn next(&self, socket: &Socket, rules: &Rules) -> Option<(Place, io::Result<Guest>)> {
+        let place = self.place(rules).await.ok()?;
+        Some((place, socket.accept(rules).await))
     }
 
     /// Waits until one more connection has room, in the listener and in the process.
@@ -247,7 +267,16 @@ impl<A: App> Server<A> {
         tokio::time::sleep(EXHAUSTED).await;
     }
 
-    fn admit(self: &Arc<Self>, stream: Stream, mut visit: Visit, tracker: &TaskTracker) {
+    fn admit(
+        self: &Arc<Self>,
+        (stream, peer): Guest,
+        place: Place,
+        rules: Arc<Rules>,
+        stop: &CancellationToken,
+        tracker: &TaskTracker,
+    ) {
+        let counted = Counted::new(&self.metrics.connections);
+        let mut visit = Visit::new(peer, rules, stop.clone(), place, counted);
         let (server, tasks) = (Arc::clone(self), tracker.clone());
         tracker.spawn(async move {
             visit.recognise(&stream, &server.common.owners);
@@ -367,6 +396,14 @@ impl<A: App> Server<A> {
         let handle = self.app.default_credential()?;
         let token_id = handle.current().map(|(published, _)| published.token_id().to_owned());
         Some(Subject { credential: handle.name().to_owned(), token_id })
+    }
+}
+
+/// Waits until nobody is let in any more.
+async fn shut(stop: &CancellationToken, tracker: &TaskTracker) {
+    stop.cancelled().await;
+    if tracker.is_closed() {
+        timeout(FAREWELL, tracker.wait()).await.ok();
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) enum Stream {
     Tcp(TcpStream, SocketAddr),
 }
 
+/// A connection that was accepted, and what the kernel says of who came.
+pub(super) type Guest = (Stream, Peer);
+
 /// What connections come in under, from their first byte to their last.
 pub(super) struct Rules {
     pub(super) guard: Guard,
@@ -61,7 +64,7 @@ impl Rules {
 
 impl Socket {
     /// Waits for the next connection.
-    pub(super) async fn accept(&self, rules: &Rules) -> io::Result<(Stream, Peer)> {
+    pub(super) async fn accept(&self, rules: &Rules) -> io::Result<Guest> {
         match self {
             Self::Unix(listener) => {
                 let (stream, _unnamed) = listener.accept().await?;

@@ -1,12 +1,14 @@
 //! The calls about API keys: who a token is of, which keys there are, a new one, one fewer.
 
+use std::future::Future;
+
 use http::{HeaderValue, Method, header};
 use reqwest::{Request, Url};
 
 use super::{
     classify::Answer,
     client::{IssuerClient, bearer, endpoint, failed, read_body},
-    issuer::Allowance,
+    issuer::{Allowance, Issuer},
     key_answers::{self, KeyError, ListedKey, NewKey},
     retry_time,
 };
@@ -20,37 +22,59 @@ pub struct Told<T> {
     pub allowance: Option<Allowance>,
 }
 
-impl IssuerClient {
+/// Answers what a rotation asks about keys; the daemon's own is [`IssuerClient`].
+pub trait KeyIssuer: Issuer {
     /// Tells name and id of the service user that a token is of.
-    pub async fn whose(&self, token: &Secret) -> Told<(String, String)> {
+    fn whose(&self, token: &Secret) -> impl Future<Output = Told<(String, String)>> + Send;
+
+    /// Lists the keys of a service user; of more than a thousand the first thousand.
+    fn list_keys(
+        &self,
+        token: &Secret,
+        user: &str,
+    ) -> impl Future<Output = Told<Vec<ListedKey>>> + Send;
+
+    /// Asks for a new key of a service user, once: every other key of that user begins to end.
+    fn rotate_key(&self, token: &Secret, user: &str) -> impl Future<Output = Told<NewKey>> + Send;
+
+    /// Deletes a key; one that is gone already is deleted, too.
+    fn delete_key(
+        &self,
+        token: &Secret,
+        user: &str,
+        key: &str,
+    ) -> impl Future<Output = Told<()>> + Send;
+}
+
+impl KeyIssuer for IssuerClient {
+    async fn whose(&self, token: &Secret) -> Told<(String, String)> {
         self.call(Method::GET, &["current_user"], "", token, key_answers::whose).await
     }
 
-    /// Lists the keys of a service user; of more than a thousand the first thousand.
-    pub async fn list_keys(&self, token: &Secret, user: &str) -> Told<Vec<ListedKey>> {
+    async fn list_keys(&self, token: &Secret, user: &str) -> Told<Vec<ListedKey>> {
         let path = ["service_users", user, "keys"];
         self.call(Method::GET, &path, "count=1000", token, key_answers::listed).await
     }
 
-    /// Asks for a new key of a service user, once: every other key of that user begins to end.
-    pub async fn rotate_key(&self, token: &Secret, user: &str) -> Told<NewKey> {
+    async fn rotate_key(&self, token: &Secret, user: &str) -> Told<NewKey> {
         let path = ["service_users", user, "keys"];
         self.call(Method::POST, &path, "", token, key_answers::rotated).await
     }
 
-    /// Deletes a key; one that is gone already is deleted, too.
-    pub async fn delete_key(&self, token: &Secret, user: &str, key: &str) -> Told<()> {
+    async fn delete_key(&self, token: &Secret, user: &str, key: &str) -> Told<()> {
         let path = ["service_users", user, "keys", key];
         self.call(Method::DELETE, &path, "", token, key_answers::deleted).await
     }
+}
 
+impl IssuerClient {
     async fn call<T>(
         &self,
         method: Method,
         path: &[&str],
         query: &str,
         token: &Secret,
-        read: impl FnOnce(&Answer<'_>) -> Result<T, KeyError>,
+        read: impl FnOnce(&Answer<'_>) -> Result<T, KeyError> + Send,
     ) -> Told<T> {
         let Some(bearer) = bearer(token) else {
             return Told {

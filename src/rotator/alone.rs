@@ -85,7 +85,7 @@ pub async fn rotate(
 }
 
 struct Alone {
-    hands: Hands,
+    hands: Hands<IssuerClient>,
     machine: Rotation,
     trouble: Option<String>,
 }

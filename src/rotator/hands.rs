@@ -14,9 +14,9 @@ use crate::{
     },
     okta::{
         classify::{MintError, Reason},
-        client::IssuerClient,
-        issuer::{Allowance, Issuer},
+        issuer::Allowance,
         key_answers::{KeyError, ListedKey},
+        keys::KeyIssuer,
     },
     process::secret::Secret,
     token::published::Published,
@@ -73,9 +73,9 @@ impl Taken {
 }
 
 /// Holds what the steps of one rotation need.
-pub struct Hands {
+pub struct Hands<I> {
     user: String,
-    issuer: Arc<IssuerClient>,
+    issuer: Arc<I>,
     tokens: Arc<dyn Tokens>,
     /// Away while a thread works with it, and for good if that broke off or found somebody else there.
     shelf: Option<Box<dyn Place>>,
@@ -83,12 +83,12 @@ pub struct Hands {
     new: Option<Arc<ApiKey>>,
 }
 
-impl Hands {
+impl<I: KeyIssuer> Hands<I> {
     /// Takes up a shelf, and the key that lies beside it if there is one.
     #[must_use]
     pub fn new(
         user: &str,
-        issuer: Arc<IssuerClient>,
+        issuer: Arc<I>,
         tokens: Arc<dyn Tokens>,
         shelf: Box<dyn Place>,
         beside: Option<ApiKey>,

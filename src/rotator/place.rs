@@ -1,8 +1,11 @@
 //! Where a rotated key lies: what a rotation asks of every such place.
 
-use std::path::{Path, PathBuf};
-
-use tokio::task::spawn_blocking;
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
 
 use crate::{
     config::model::Credential,
@@ -161,79 +164,90 @@ impl Place for SecretShelf {
     }
 }
 
-/// A place that has been taken, and what was found there.
-pub(super) type TakenPlace = (Box<dyn Place>, Found, Option<ApiKey>);
+/// A place that has been taken, and what was found there: also the key beside the one in use.
+pub type TakenPlace = (Box<dyn Place>, Found, Option<ApiKey>);
+
+/// Shows signs of life as long as it is polled.
+pub type Keeping<'s> = Pin<Box<dyn Future<Output = ()> + Send + 's>>;
 
 /// Names a place that can be taken, again and again.
-#[derive(Clone)]
-pub(super) enum Site {
-    /// A file.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Whether its group may read it.
-        allow_group_readable: bool,
-    },
-    /// A Kubernetes Secret.
-    #[cfg(feature = "kubernetes")]
-    Secret {
-        /// How people know it.
-        name: PathBuf,
-        /// How it is reached.
-        site: SecretSite,
-    },
+pub trait Site: Send + Sync + 'static {
+    /// Tells where that is, for messages.
+    fn path(&self) -> &Path;
+
+    /// Takes the place. May block.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key, or somebody else has the place.
+    fn take(&self) -> Result<TakenPlace, ShelfError>;
+
+    /// Shows others that this daemon is alive, where they could not know.
+    fn keep(&self) -> Keeping<'_> {
+        Box::pin(std::future::pending())
+    }
+
+    /// Tells the file that the key is in, if it is in one, and whether its group may read it.
+    fn file(&self) -> Option<(PathBuf, bool)> {
+        None
+    }
 }
 
-impl Site {
-    /// Finds where the key of a credential is replaced; `None` if it is not.
-    pub(super) fn of(credential: &Credential) -> Option<Self> {
-        credential.rotation.as_ref()?;
-        #[cfg(feature = "kubernetes")]
-        if let KeySource::Secret(name) = &credential.key {
-            let site = SecretSite::new(name.clone());
-            return Some(Self::Secret { name: name.to_string().into(), site });
-        }
-        let path = credential.rotated_file()?.to_owned();
-        Some(Self::File { path, allow_group_readable: credential.allow_group_readable_key })
+/// Finds where the key of a credential is replaced; `None` if it is not.
+pub(super) fn site_of(credential: &Credential) -> Option<Arc<dyn Site>> {
+    credential.rotation.as_ref()?;
+    #[cfg(feature = "kubernetes")]
+    if let KeySource::Secret(name) = &credential.key {
+        let site = SecretSite::new(name.clone());
+        return Some(Arc::new(OfSecret { name: name.to_string().into(), site }));
+    }
+    let path = credential.rotated_file()?.to_owned();
+    Some(Arc::new(OfFile { path, allow_group_readable: credential.allow_group_readable_key }))
+}
+
+/// A key in a file.
+struct OfFile {
+    path: PathBuf,
+    allow_group_readable: bool,
+}
+
+impl Site for OfFile {
+    fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Tells where that is, for messages.
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            Self::File { path, .. } => path,
-            #[cfg(feature = "kubernetes")]
-            Self::Secret { name, .. } => name,
-        }
+    fn take(&self) -> Result<TakenPlace, ShelfError> {
+        let mut shelf = Shelf::open(&self.path, self.allow_group_readable)?;
+        let (found, beside) = shelf.look()?;
+        Ok((Box::new(shelf), found, beside))
     }
 
-    /// Takes the place.
-    pub(super) async fn take(&self) -> Result<TakenPlace, ShelfError> {
-        let site = self.clone();
-        let taken = spawn_blocking(move || site.take_now());
-        taken.await.unwrap_or_else(|_| Err(ShelfError::Moved { path: self.path().to_owned() }))
+    fn file(&self) -> Option<(PathBuf, bool)> {
+        Some((self.path.clone(), self.allow_group_readable))
+    }
+}
+
+/// A key in a Kubernetes Secret.
+#[cfg(feature = "kubernetes")]
+struct OfSecret {
+    /// How people know it.
+    name: PathBuf,
+    /// How it is reached.
+    site: SecretSite,
+}
+
+#[cfg(feature = "kubernetes")]
+impl Site for OfSecret {
+    fn path(&self) -> &Path {
+        &self.name
     }
 
-    fn take_now(&self) -> Result<TakenPlace, ShelfError> {
-        match self {
-            Self::File { path, allow_group_readable } => {
-                let mut shelf = Shelf::open(path, *allow_group_readable)?;
-                let (found, beside) = shelf.look()?;
-                Ok((Box::new(shelf), found, beside))
-            }
-            #[cfg(feature = "kubernetes")]
-            Self::Secret { site, .. } => {
-                let (shelf, found, beside) = SecretShelf::open(site)?;
-                Ok((Box::new(shelf), found, beside))
-            }
-        }
+    fn take(&self) -> Result<TakenPlace, ShelfError> {
+        let (shelf, found, beside) = SecretShelf::open(&self.site)?;
+        Ok((Box::new(shelf), found, beside))
     }
 
-    /// Shows others that this daemon is alive, as long as this is polled.
-    pub(super) async fn keep(&self) {
-        #[cfg(feature = "kubernetes")]
-        if let Self::Secret { site, .. } = self {
-            match site.keep().await {}
-        }
-        std::future::pending::<()>().await;
+    fn keep(&self) -> Keeping<'_> {
+        Box::pin(async { match self.site.keep().await {} })
     }
 }

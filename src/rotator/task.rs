@@ -4,20 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ring::digest::{SHA256, digest};
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::{
+    sync::{Mutex, Notify, mpsc},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     handle::{Command, RotatorHandle, View},
     hands::{Hands, Token, Tokens},
-    place::Site,
+    place::{Site, TakenPlace, site_of},
     told::hand_over,
     work::Work,
 };
 use crate::{
     config::model::{Credential, Rotation as Settings},
     key::{shelf::ShelfError, step::Plan, superseded::Superseded},
-    okta::{client::IssuerClient, issuer::Allowance},
+    okta::{issuer::Allowance, keys::KeyIssuer},
     outlet::command::Hook,
     process::clock::Clock,
     token::handle::Handle,
@@ -32,12 +35,12 @@ const LONGEST_WATCH: Duration = Duration::from_secs(5);
 pub type Lookup = Arc<dyn Fn() -> Option<Handle> + Send + Sync>;
 
 /// Holds all that the task of one credential needs, each time that it is started.
-pub struct Seat {
+pub struct Seat<I> {
     pub(super) name: String,
-    pub(super) site: Site,
+    pub(super) site: Arc<dyn Site>,
     user: String,
     pub(super) plan: Plan,
-    issuer: Arc<IssuerClient>,
+    issuer: Arc<I>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) own: Handle,
     pub(super) asking: Lookup,
@@ -49,9 +52,9 @@ pub struct Seat {
 }
 
 /// What the rest of the daemon gives to a rotation.
-pub struct Neighbours {
+pub struct Neighbours<I> {
     /// Speaks to the issuer.
-    pub issuer: Arc<IssuerClient>,
+    pub issuer: Arc<I>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// The broker of the key.
@@ -74,22 +77,34 @@ pub fn plan(name: &str, settings: &Settings) -> Plan {
     Plan { every: settings.every, place, delete_old: settings.delete_old }
 }
 
-impl Seat {
+impl<I: KeyIssuer> Seat<I> {
     /// Makes the seat, and what others hold of it; `None` for a key that is not rotated.
     #[must_use]
     pub fn new(
         name: &str,
         credential: &Credential,
-        neighbours: Neighbours,
+        neighbours: Neighbours<I>,
     ) -> Option<(Self, RotatorHandle)> {
-        let (site, settings) = Site::of(credential).zip(credential.rotation.as_ref())?;
+        let (site, settings) = site_of(credential).zip(credential.rotation.as_ref())?;
+        Some(Self::at(name, site, &settings.user, plan(name, settings), neighbours))
+    }
+
+    /// Makes the seat for a key that lies at this place, and what others hold of it.
+    #[must_use]
+    pub fn at(
+        name: &str,
+        site: Arc<dyn Site>,
+        user: &str,
+        plan: Plan,
+        neighbours: Neighbours<I>,
+    ) -> (Self, RotatorHandle) {
         let (handle, line, view) = RotatorHandle::new();
         let Neighbours { issuer, clock, own, asking, nudge, superseded, on_rotated } = neighbours;
         let seat = Self {
             name: name.to_owned(),
             site,
-            user: settings.user.clone(),
-            plan: plan(name, settings),
+            user: user.to_owned(),
+            plan,
             issuer,
             clock,
             own,
@@ -100,7 +115,7 @@ impl Seat {
             view,
             line: Mutex::new(line),
         };
-        Some((seat, handle))
+        (seat, handle)
     }
 
     /// Rotates until `stop`; then ends `done`, once no answer of Okta can be lost any more.
@@ -108,7 +123,7 @@ impl Seat {
         let mut line = self.line.lock().await;
         let mut rest = PLACE_REST.0;
         while !stop.is_cancelled() {
-            match self.site.take().await {
+            match self.take_place().await {
                 Ok((shelf, found, beside)) => {
                     let tokens = Arc::new(Brokers {
                         own: self.own.clone(),
@@ -128,6 +143,12 @@ impl Seat {
             }
         }
         done.cancel();
+    }
+
+    async fn take_place(&self) -> Result<TakenPlace, ShelfError> {
+        let site = Arc::clone(&self.site);
+        let moved = ShelfError::Moved { path: site.path().to_owned() };
+        spawn_blocking(move || site.take()).await.unwrap_or(Err(moved))
     }
 
     /// Says what is in the way, once, and rests; nobody can ask for anything meanwhile.
@@ -174,13 +195,10 @@ impl Seat {
         let Some(hook) = &self.on_rotated else {
             return Ok(());
         };
-        match &self.site {
-            Site::File { path, allow_group_readable } => {
-                hand_over(hook, &self.name, path.clone(), *allow_group_readable).await
-            }
-            // Whoever wants that key watches the Secret: the configuration refuses a command.
-            #[cfg(feature = "kubernetes")]
-            Site::Secret { .. } => Ok(()),
+        // Whoever wants a key that is no file watches its place: the configuration refuses a command.
+        match self.site.file() {
+            Some((path, group)) => hand_over(hook, &self.name, path, group).await,
+            None => Ok(()),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
         rotation::Rotation,
         step::{Denied, Found, Outcome, Step},
     },
+    okta::keys::KeyIssuer,
     token::{
         backoff::{Failure, Mend},
         handle::{Handle, KeyEnd},
@@ -33,9 +34,9 @@ const COMMAND_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 const LIST_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// The work with one place, from the lock on.
-pub(super) struct Work<'s> {
-    seat: &'s Seat,
-    hands: Hands,
+pub(super) struct Work<'s, I> {
+    seat: &'s Seat<I>,
+    hands: Hands<I>,
     machine: Rotation,
     /// The operator who waits.
     waiting: Option<(oneshot::Sender<Result<Rotated, String>>, String)>,
@@ -53,8 +54,8 @@ pub(super) struct Work<'s> {
     untold: Option<(Tick, Duration)>,
 }
 
-impl<'s> Work<'s> {
-    pub(super) fn new(seat: &'s Seat, hands: Hands, found: Found) -> Self {
+impl<'s, I: KeyIssuer> Work<'s, I> {
+    pub(super) fn new(seat: &'s Seat<I>, hands: Hands<I>, found: Found) -> Self {
         let before = told_at_start(&found);
         let machine = Rotation::resume(seat.plan, found);
         let mut work = Self {
@@ -387,8 +388,8 @@ const STRANDED: &str = "two answers to rotations were lost, so the key in use ma
 /// Waits for the next token of a broker; for ever if there is no broker.
 async fn newer_token(handle: Option<Handle>) {
     let Some(handle) = handle else { return std::future::pending().await };
-    let seen = handle.current().map(|(published, _)| published.serial()).unwrap_or_default();
-    let _newer = handle.changed_from(seen).await;
+    // Also one that has ended: to wait for what was there before it would be no rest at all.
+    let _newer = handle.changed_from(handle.latest()).await;
 }
 
 /// Says why an operator's rotation does not begin.

@@ -42,6 +42,11 @@ impl RejectBudget {
         self.quiet_since = self.quiet_since.max(at);
         self.interval = (self.interval * 2).clamp(INTERVAL_MIN, INTERVAL_MAX);
     }
+
+    /// Notes that a mint which was spent has ended: until now nobody had anything new to report.
+    pub fn landed(&mut self, now: Tick) {
+        self.quiet_since = self.quiet_since.max(now);
+    }
 }
 
 fn shrunk(interval: Duration) -> Duration {
@@ -90,6 +95,24 @@ mod tests {
             reports += 1;
         }
         assert_eq!(reports, 3, "the interval is 4 s by then");
+    }
+
+    // fault 175
+    #[test]
+    fn a_slow_issuer_gives_a_client_that_reports_each_new_token_no_more() {
+        let mut budget = RejectBudget::default();
+        // Each mint takes 4 s, and each new token is reported at once.
+        let mints = (0..100).filter(|round| {
+            let now = at(7 * round);
+            budget.report(now);
+            let free = budget.free_at() <= now + Duration::from_secs(3);
+            if free {
+                budget.spend(now + Duration::from_secs(3));
+                budget.landed(now + Duration::from_secs(7));
+            }
+            free
+        });
+        assert!(mints.count() < 12);
     }
 
     #[test]

@@ -235,6 +235,12 @@ impl Handle {
         std::future::pending().await
     }
 
+    /// Tells the place of the token that was published last, valid or not.
+    #[must_use]
+    pub fn latest(&self) -> Serial {
+        *self.shared.serial.borrow()
+    }
+
     /// Tells whether another handle is one of the same broker.
     #[must_use]
     pub fn is_of_same_broker(&self, other: &Self) -> bool {

@@ -310,12 +310,12 @@ impl Policy {
             Event::Asked => step.verdict = Some(self.asked(now)),
             Event::Lapsed(serial) => self.lapsed(now, serial),
             Event::Minted { attempt, lifetime } => {
-                if let Some(flight) = self.land(attempt) {
+                if let Some(flight) = self.land(now, attempt) {
                     self.minted(now, flight, lifetime, chance, step);
                 }
             }
             Event::Failed { attempt, failure } => {
-                if let Some(flight) = self.land(attempt) {
+                if let Some(flight) = self.land(now, attempt) {
                     self.failed(now, flight, failure, chance);
                 }
             }
@@ -490,8 +490,12 @@ impl Policy {
     }
 
     /// Takes the flight that this outcome belongs to; an abandoned one has none (law 5).
-    fn land(&mut self, attempt: Attempt) -> Option<Flight> {
-        self.flight.take_if(|flight| flight.attempt == attempt)
+    fn land(&mut self, now: Tick, attempt: Attempt) -> Option<Flight> {
+        let landed = self.flight.take_if(|flight| flight.attempt == attempt);
+        if landed.is_some_and(|flight| flight.trigger == Trigger::Rejected) {
+            self.budget.landed(now);
+        }
+        landed
     }
 
     /// Law 1: at most one mint in flight.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Makes a command that gets these descriptors from 3 on, as from a service manager.
-fn handed(stand: &Stand, sockets: &[&dyn AsFd], count: usize, names: &str) -> Command {
+pub(crate) fn handed(stand: &Stand, sockets: &[&dyn AsFd], count: usize, names: &str) -> Command {
     let inner = stand.home.command(&["run"]);
     let mut moves = String::new();
     for (at, socket) in sockets.iter().enumerate() {

@@ -40,6 +40,7 @@ mod peers;
 mod proxies;
 mod reload;
 mod reports;
+mod restarts;
 mod rotating;
 mod rotation;
 mod sandbox;

@@ -10,10 +10,13 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::sleep,
+};
 use tokio_util::task::TaskTracker;
 
-use super::{App, Server};
+use super::{App, FAREWELL, Server};
 use crate::local::{
     busy::{Busy, LastingWork},
     guard::Denial,
@@ -60,14 +63,14 @@ impl<A: App> Server<A> {
         let mut stream = Paced::new(stream, limits, visit.heard_by, busy.clone());
         let mut is_first = true;
         let mut superseded = pin!(visit.rules.superseded.cancelled());
-        let mut stop = pin!(visit.stop.cancelled());
+        let mut farewell = pin!(farewell(visit));
         loop {
             let woken = tokio::select! {
                 biased;
                 woken = stream.wake(|came| self.answer_at_once(came, visit)) => woken,
                 () = &mut superseded => return None,
-                // Who has asked before has no request under way; who is new may have.
-                () = &mut stop, if !is_first => Ok(Woken::End),
+                // Who is new has a request under way; who has asked before may have, too.
+                () = &mut farewell, if !is_first => Ok(Woken::End),
             };
             match woken {
                 Ok(Woken::Taken(answer)) => {
@@ -131,27 +134,11 @@ impl<A: App> Server<A> {
             false if watch.get().is_some() => Some(End::Handed),
             false => busy.rests().then_some(End::Rests),
         };
-        // What has come is read before a stop is heard, which would count it as nothing (fault 213).
-        let begun = poll_fn(|cx| {
-            let going = pin!(until(&mut connection, ready));
-            Poll::Ready(going.poll(cx))
-        });
-        let end = match begun.await {
-            Poll::Ready(end) => Some(end),
-            Poll::Pending => tokio::select! {
-                // A stop first: the answer that it lets go of says that it is the last (fault 205).
-                biased;
-                () = visit.rules.superseded.cancelled() => return None,
-                () = visit.stop.cancelled() => None,
-                end = until(&mut connection, ready) => Some(end),
-            },
-        };
-        let end = match end {
-            Some(end) => end,
-            None => {
-                Pin::new(&mut connection).graceful_shutdown();
-                until(&mut connection, ready).await
-            }
+        let end = tokio::select! {
+            biased;
+            () = visit.rules.superseded.cancelled() => return None,
+            // A stop needs no word here: the next answer is the last, and silence is a rest.
+            end = until(&mut connection, ready) => end,
         };
         (end != End::Left).then(|| (end, connection.into_parts().io.into_inner()))
     }
@@ -165,6 +152,13 @@ impl<A: App> Server<A> {
             .header_read_timeout(None);
         http
     }
+}
+
+/// Waits for a stop, and then for who is just sending his next request: closed on him it would be
+/// lost, answered it is the last (fault 213).
+async fn farewell(visit: &Visit) {
+    visit.stop.cancelled().await;
+    sleep(FAREWELL).await;
 }
 
 /// A connection on which nothing but a watch goes on.

@@ -95,6 +95,12 @@ impl Visitor {
         timeout(Duration::from_millis(500), self.stream.read_buf(&mut self.buffer)).await.ok();
     }
 
+    /// Tells whether the other side is known to have closed.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        let read = timeout(Duration::ZERO, self.stream.read_buf(&mut self.buffer)).await;
+        read.is_ok_and(|read| !matches!(read, Ok(1..)))
+    }
+
     /// Sends an ordinary request with more headers and a body; gives the answer.
     pub(crate) async fn request(
         &mut self,

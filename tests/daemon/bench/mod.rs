@@ -1,6 +1,7 @@
 //! What every test stands on: a home, an issuer, the daemon, and clients that send any bytes.
 
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod daemon;
 pub(crate) mod home;
 pub(crate) mod issuer;

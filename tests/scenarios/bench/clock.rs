@@ -73,6 +73,7 @@ impl Clock for SimClock {
                 let asleep = *slept.borrow_and_update();
                 let moment = start + awake.saturating_sub(asleep).min(A_CENTURY);
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep_until(moment) => return,
                     Ok(()) = slept.changed() => {}
                 }
