@@ -42,6 +42,7 @@ pub(crate) struct Watch {
     asked_until: Tick,
     attempts: VecDeque<Tick>,
     successes: VecDeque<Tick>,
+    succeeded: Tick,
     excused_until: Tick,
     storm: u64,
     began: Tick,
@@ -62,6 +63,7 @@ impl Watch {
             asked_until: Tick::default(),
             attempts: VecDeque::new(),
             successes: VecDeque::new(),
+            succeeded: Tick::default(),
             excused_until: Tick::default(),
             storm: 0,
             began: Tick::default(),
@@ -147,7 +149,7 @@ impl Watch {
         let Some((published, _)) = handle.current().filter(|_| is_current) else { return Ok(()) };
         let lease = published.lease();
         // A shorter token does not replace a longer one, and the next try is halfway to its end.
-        if self.successes.back().is_some_and(|at| *at > lease.published) {
+        if self.succeeded > lease.published {
             return Ok(());
         }
         let part = self.settings.at - self.settings.jitter;
@@ -169,6 +171,7 @@ impl Watch {
             self.refusals.remove(key);
             self.rests.remove(key);
             self.successes.push_back(now);
+            self.succeeded = now;
             self.is_failing = false;
             return;
         };
