@@ -44,7 +44,8 @@ hour. `before`, `during` and `after` are the greatest bin of the mean of all see
 any seed: from an hour after the deployment, in the shaded time, and from half an hour after that, which
 is two caps of a patient retry. `recovered` is when the last sidecar whose mints had failed has a new
 token, after the shaded time; `waited` are the applications that were without a good token, and `worst`
-the longest such time.
+the longest such time. Copies of one machine refresh in the same second, in each seed at another time:
+the mean hides that, the brackets show it.
 
 ";
 
