@@ -234,7 +234,7 @@ impl Tokens for Brokers {
 }
 
 /// Draws a place in 0..1 from what differs between machines, the same one at each start.
-fn place(host: &[u8], credential: &str) -> f64 {
+pub fn place(host: &[u8], credential: &str) -> f64 {
     let hash = digest(&SHA256, &[host, b"\0", credential.as_bytes()].concat());
     let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
     f64::from(u32::from_be_bytes(first)) / (f64::from(u32::MAX) + 1.0)

@@ -17,6 +17,12 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 const COMFORT_MAX: Duration = Duration::from_secs(5 * 60);
 /// Part of the remaining life that a retry may wait, as a divisor.
 const COMFORT_PART: u32 = 4;
+/// Longest rest while a valid token is left and nobody waits for another one (fault 195).
+const PATIENCE_MAX: Duration = Duration::from_secs(15 * 60);
+/// The same together with a wait that the issuer asked for.
+const WAIT_AND_PATIENCE_MAX: Duration = Duration::from_secs(20 * 60);
+/// Part of the remaining life of that token, as a divisor.
+const PATIENCE_PART: u32 = 2;
 /// Least rest after any failure: a wake-up lies in the future (law 3).
 const LEAST: Duration = Duration::from_millis(1);
 
@@ -35,6 +41,8 @@ pub struct Backoff {
     retries: u32,
     refusals: u32,
     until: Tick,
+    /// The end of the rest for those who wait.
+    hurried: Tick,
 }
 
 impl Backoff {
@@ -42,6 +50,11 @@ impl Backoff {
     #[must_use]
     pub const fn until(&self) -> Tick {
         self.until
+    }
+
+    /// Ends the patience, as somebody waits: what is left is the rest that the doubling cap drew.
+    pub fn hurry(&mut self) {
+        self.until = self.until.min(self.hurried);
     }
 
     /// Notes a failure and draws the rest that follows; `chance` is in 0..1.
@@ -55,32 +68,31 @@ impl Backoff {
         left: Duration,
         chance: f64,
     ) {
-        let rest = match failure.mend {
-            Mend::Retry => self.retry(settings, failure.retry_after, left, chance),
-            Mend::Outside => self.refuse(failure.retry_after, chance),
+        let asked = clamped(failure.retry_after);
+        let (rest, patience) = match failure.mend {
+            Mend::Retry => {
+                let rest = asked.saturating_add(self.retry(settings, left, chance));
+                (rest, asked.saturating_add(patience(settings, asked, left).mul_f64(chance)))
+            }
+            Mend::Outside => (self.refuse(asked, chance), Duration::ZERO),
         };
         // An operator's attempt inside a rest must not shorten it.
-        self.until = self.until.max(now + rest.max(LEAST));
+        self.hurried = self.hurried.max(now + rest.max(LEAST));
+        self.until = self.until.max(now + rest.max(patience).max(LEAST));
     }
 
-    /// Full jitter below a doubling cap, after the wait that the issuer asked for.
-    fn retry(
-        &mut self,
-        settings: &RefreshSettings,
-        retry_after: Option<Duration>,
-        left: Duration,
-        chance: f64,
-    ) -> Duration {
+    /// Full jitter below a doubling cap.
+    fn retry(&mut self, settings: &RefreshSettings, left: Duration, chance: f64) -> Duration {
         let ceiling = settings.retry_max.max((left / COMFORT_PART).min(COMFORT_MAX));
         let cap = doubled(settings.retry_min, self.retries).min(ceiling);
         self.retries = self.retries.saturating_add(1);
-        clamped(retry_after).saturating_add(cap.mul_f64(chance))
+        cap.mul_f64(chance)
     }
 
-    fn refuse(&mut self, retry_after: Option<Duration>, chance: f64) -> Duration {
+    fn refuse(&mut self, asked: Duration, chance: f64) -> Duration {
         let rest = doubled(REFUSED_MIN, self.refusals).min(REFUSED_MAX);
         self.refusals = self.refusals.saturating_add(1);
-        rest.max(clamped(retry_after)).mul_f64(1.0 + REFUSED_SPREAD * chance).min(REFUSED_MAX)
+        rest.max(asked).mul_f64(1.0 + REFUSED_SPREAD * chance).min(REFUSED_MAX)
     }
 }
 
@@ -114,6 +126,16 @@ impl From<&MintError> for Failure {
     }
 }
 
+/// The cap of a rest for which there is no hurry: most of a life is still there to try again in.
+///
+/// A fleet has to spread its retries as widely as its refreshes, or an issuer that is down gets many
+/// times its load, and all of it when it comes back.
+fn patience(settings: &RefreshSettings, asked: Duration, left: Duration) -> Duration {
+    let longest = PATIENCE_MAX.min(WAIT_AND_PATIENCE_MAX.saturating_sub(asked));
+    let part = (left.saturating_sub(asked) / PATIENCE_PART).min(longest);
+    if part > settings.retry_max { part } else { Duration::ZERO }
+}
+
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times))
 }
@@ -130,14 +152,22 @@ mod tests {
     const RETRY: Failure = Failure { mend: Mend::Retry, retry_after: None };
     const OUTSIDE: Failure = Failure { mend: Mend::Outside, retry_after: None };
 
-    /// The rests, in seconds, of `n` failures in a row with the same chance.
+    /// The rests, in seconds, of `n` failures in a row with the same chance, for those who wait.
     fn rests(n: usize, failure: Failure, left: u64, chance: f64) -> Vec<f64> {
+        all_rests(n, failure, left, chance).into_iter().map(|(hurried, _)| hurried).collect()
+    }
+
+    /// The same, and beside each the rest while nobody waits.
+    fn all_rests(n: usize, failure: Failure, left: u64, chance: f64) -> Vec<(f64, f64)> {
         let mut backoff = Backoff::default();
         let settings = RefreshSettings::default();
         (0..n)
             .map(|_| {
                 backoff.fail(&settings, NOW, failure, Duration::from_secs(left), chance);
-                backoff.until().since(NOW).as_secs_f64()
+                let patient = backoff.until().since(NOW).as_secs_f64();
+                let mut hurried = backoff;
+                hurried.hurry();
+                (hurried.until().since(NOW).as_secs_f64(), patient)
             })
             .collect()
     }
@@ -158,6 +188,27 @@ mod tests {
         assert_eq!(rests(10, RETRY, 800, 1.0).last(), Some(&200.0));
         assert_eq!(rests(12, RETRY, 36_000, 1.0).last(), Some(&300.0));
         assert_eq!(rests(10, RETRY, 100, 1.0).last(), Some(&60.0));
+    }
+
+    // fault 195
+    #[test]
+    fn with_life_left_and_nobody_waiting_a_retry_is_drawn_from_half_of_that_life() {
+        for (left, patient) in [(36_000, 450.0), (1800, 450.0), (800, 200.0), (122, 30.5)] {
+            assert_eq!(all_rests(1, RETRY, left, 0.5), [(0.5, patient)], "{left}");
+        }
+        for left in [120, 60, 0] {
+            assert_eq!(all_rests(1, RETRY, left, 0.5), [(0.5, 0.5)], "the end is near: {left}");
+        }
+        assert_eq!(all_rests(1, OUTSIDE, 36_000, 0.0), [(30.0, 30.0)]);
+    }
+
+    // fault 195
+    #[test]
+    fn the_wait_that_was_asked_for_is_no_part_of_the_life_left() {
+        let busy = |seconds| Failure { retry_after: Some(Duration::from_secs(seconds)), ..RETRY };
+        assert_eq!(all_rests(1, busy(600), 1600, 0.5), [(600.5, 850.0)]);
+        assert_eq!(all_rests(1, busy(900), 36_000, 1.0), [(901.0, 1200.0)], "20 min in all");
+        assert_eq!(all_rests(1, busy(600), 700, 0.5), [(600.5, 600.5)]);
     }
 
     // fault 20, 21

@@ -23,6 +23,8 @@ const CANDIDATE_INTERVAL: Duration = Duration::from_secs(5);
 const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 /// Part of a lifetime that must have passed before `min_ttl` refreshes, as a divisor.
 const WANTED_PART: u32 = 10;
+/// Part of a lifetime that must have passed before a late refresh is made up for, as a divisor.
+const MADE_UP_PART: u32 = 10;
 /// How much shorter than the token at hand a new one may be and still replace it.
 const SHORTER: Duration = Duration::from_secs(5);
 
@@ -201,6 +203,8 @@ struct Flight {
     key: Key,
     trigger: Trigger,
     started: Tick,
+    /// Whether somebody waits for what it brings.
+    is_awaited: bool,
 }
 
 /// A mint of the current key that somebody asked for and that has not started yet.
@@ -217,10 +221,14 @@ pub struct Policy {
     lease: Option<Lease>,
     /// The lease that another clock has found over.
     lapsed: Option<Serial>,
+    /// The lease that somebody has reported: it is nothing to live on.
+    doubted: Option<Serial>,
     flight: Option<Flight>,
     attempts: u64,
     /// When the current key mints by itself.
     refresh_at: Tick,
+    /// When the refresh by schedule was planned for, if nothing else has come in between.
+    planned: Option<Tick>,
     /// Before this, no mint that nobody asked for.
     spaced_until: Tick,
     current: Backoff,
@@ -241,9 +249,11 @@ impl Policy {
             settings,
             lease,
             lapsed: None,
+            doubted: None,
             flight: None,
             attempts: 0,
             refresh_at: Tick::default(),
+            planned: None,
             spaced_until: Tick::default(),
             current: Backoff::default(),
             candidate: None,
@@ -261,6 +271,9 @@ impl Policy {
         let was_busy = self.is_busy();
         let mut step = Step::default();
         self.take(now, event, chance, &mut step);
+        if let (Some(flight), Some(Verdict::Wait)) = (&mut self.flight, step.verdict) {
+            flight.is_awaited = true;
+        }
         self.start_what_is_due(now, &mut step);
         if was_busy && !self.is_busy() && step.publish.is_none() && step.release.is_none() {
             step.release = Some(Release::Failed);
@@ -272,10 +285,11 @@ impl Policy {
     /// Takes other settings, for the token at hand too.
     pub fn reconfigure(&mut self, settings: RefreshSettings, chance: f64) {
         self.settings = settings;
+        self.current.hurry();
         if let Some(lease) = &mut self.lease {
             lease.expires = lease.expires.min(lease.issued + settings.max_lifetime);
             let lease = *lease;
-            self.refresh_at = self.refresh_at.min(self.refresh_point(&lease, chance));
+            self.bring_forward(self.refresh_point(&lease, chance));
         }
     }
 
@@ -284,7 +298,7 @@ impl Policy {
         let lease = self.lease.as_mut().filter(|lease| lease.expires > end)?;
         lease.expires = end.max(lease.issued);
         let lease = *lease;
-        self.refresh_at = self.refresh_at.min(self.refresh_point(&lease, chance));
+        self.bring_forward(self.refresh_point(&lease, chance));
         Some(lease)
     }
 
@@ -334,9 +348,11 @@ impl Policy {
             return Verdict::Stale;
         };
         self.budget.report(now);
+        self.doubted = Some(serial);
         if self.is_minting_with_current() || self.prompt.is_some() || self.probe.is_some() {
             return Verdict::Wait;
         }
+        self.current.hurry();
         if let Some(rest) = positive(self.current.until().since(now)) {
             return Verdict::Resting(rest);
         }
@@ -369,6 +385,7 @@ impl Policy {
             return;
         }
         let is_current = self.lease.is_some_and(|lease| lease.serial == serial);
+        self.doubted = self.doubted.filter(|_| refused);
         if refused && is_current && !self.is_minting_with_current() {
             self.prompt = self.prompt.or(Some(Prompt { due: now, trigger: Trigger::Rejected }));
         } else if !self.is_busy() {
@@ -402,6 +419,7 @@ impl Policy {
         if self.is_busy() {
             return Verdict::Wait;
         }
+        self.current.hurry();
         let rests_until = self.current.until().max(self.spaced_until);
         if let Some(rest) = positive(rests_until.since(now)) {
             return Verdict::Resting(rest);
@@ -429,7 +447,15 @@ impl Policy {
     fn lapsed(&mut self, now: Tick, serial: Serial) {
         if self.lease.is_some_and(|lease| lease.serial == serial) {
             self.lapsed = Some(serial);
-            self.refresh_at = self.refresh_at.min(now);
+            self.bring_forward(now);
+        }
+    }
+
+    /// Plans the refresh for an earlier moment; a patience that was measured by a longer life ends.
+    fn bring_forward(&mut self, to: Tick) {
+        self.current.hurry();
+        if to < self.refresh_at {
+            (self.refresh_at, self.planned) = (to, None);
         }
     }
 
@@ -453,7 +479,7 @@ impl Policy {
         }
         self.current = Backoff::default();
         if let Some(better) = self.better_than(&lease, flight, now) {
-            self.refresh_at = now + better.remaining(now) / 2;
+            (self.refresh_at, self.planned) = (now + better.remaining(now) / 2, None);
             return;
         }
         self.publish(flight, lease, chance, step);
@@ -462,7 +488,8 @@ impl Policy {
     /// The token at hand, if it outlives the new one and nobody doubts it (law 4, fault 2).
     fn better_than(&self, lease: &Lease, flight: Flight, now: Tick) -> Option<Lease> {
         let unprompted = matches!(flight.trigger, Trigger::Scheduled | Trigger::MinTtl);
-        self.valid(now).filter(|held| unprompted && held.expires > lease.expires + SHORTER)
+        let held = self.valid(now).filter(|held| self.doubted != Some(held.serial));
+        held.filter(|held| unprompted && held.expires > lease.expires + SHORTER)
     }
 
     fn publish(&mut self, flight: Flight, lease: Lease, chance: f64, step: &mut Step) {
@@ -470,7 +497,11 @@ impl Policy {
             self.candidate = None;
         }
         self.prompt = None;
-        self.refresh_at = self.refresh_point(&lease, chance);
+        self.refresh_at = match self.planned.filter(|_| flight.trigger == Trigger::Scheduled) {
+            Some(planned) => self.next_in_step(&lease, planned, chance),
+            None => self.any_point(&lease, chance),
+        };
+        self.planned = Some(self.refresh_at);
         self.lease = Some(lease);
         step.publish = Some(Publish { lease, key: flight.key });
     }
@@ -480,13 +511,43 @@ impl Policy {
         lease.issued + lease.lifetime().mul_f64(part.clamp(0.0, 1.0))
     }
 
+    /// The point after one that was kept, or kept late: the time lost is made up for.
+    ///
+    /// Else a fleet whose refreshes an outage has held up would go on in step (fault 195).
+    fn next_in_step(&self, lease: &Lease, planned: Tick, chance: f64) -> Tick {
+        let wait = self.refresh_point(lease, chance).since(lease.issued);
+        let wait = wait.saturating_sub(lease.issued.since(planned));
+        if wait < lease.lifetime() / MADE_UP_PART {
+            return self.any_point(lease, chance);
+        }
+        lease.issued + wait
+    }
+
+    /// A point of a whole period around `at`, where what would come too late comes a period earlier.
+    ///
+    /// After a mint that no schedule brought a fleet may be in step, by a deployment, a revocation
+    /// or a new key: this spreads it evenly at once (fault 194).
+    fn any_point(&self, lease: &Lease, chance: f64) -> Tick {
+        let RefreshSettings { at, jitter, .. } = self.settings;
+        if jitter <= 0.0 {
+            return self.refresh_point(lease, chance);
+        }
+        let part = at * (chance + 0.5);
+        let part = if part > at + jitter { part - at } else { part };
+        lease.issued + lease.lifetime().mul_f64(part.clamp(0.0, 1.0))
+    }
+
     fn failed(&mut self, now: Tick, flight: Flight, failure: Failure, chance: f64) {
-        let left = self.valid(now).map_or(Duration::ZERO, |lease| lease.remaining(now));
+        let held = self.valid(now).filter(|lease| self.doubted != Some(lease.serial));
+        let left = held.map_or(Duration::ZERO, |lease| lease.remaining(now));
         let backoff = match flight.key {
             Key::Current => &mut self.current,
             Key::Candidate => self.candidate.get_or_insert_default(),
         };
         backoff.fail(&self.settings, now, failure, left, chance);
+        if flight.is_awaited {
+            backoff.hurry();
+        }
     }
 
     /// Takes the flight that this outcome belongs to; an abandoned one has none (law 5).
@@ -512,13 +573,15 @@ impl Policy {
     fn start(&mut self, now: Tick, key: Key, trigger: Trigger) -> Mint {
         self.attempts = self.attempts.saturating_add(1);
         let attempt = Attempt(self.attempts);
-        self.flight = Some(Flight { attempt, key, trigger, started: now });
+        let is_awaited = trigger != Trigger::Scheduled;
+        self.flight = Some(Flight { attempt, key, trigger, started: now, is_awaited });
         self.spaced_until = now + self.settings.min_interval;
         match key {
             Key::Candidate => self.candidate_spaced_until = now + CANDIDATE_INTERVAL,
             Key::Current => {
                 // Should it fail or be abandoned, the next one is due as soon as the key has rested.
                 self.refresh_at = self.refresh_at.min(now);
+                self.planned = self.planned.filter(|_| trigger == Trigger::Scheduled);
                 self.prompt = None;
             }
         }
@@ -527,19 +590,20 @@ impl Policy {
 
     /// The next mint that will start if nothing else happens; of two that are due, the new key's.
     fn next_mint(&self, now: Tick) -> (Tick, Key, Trigger) {
-        let own = self.next_of_current();
+        let own = self.next_of_current(now);
         match self.candidate.map(|backoff| backoff.until().max(self.candidate_spaced_until)) {
             Some(due) if due <= own.0.max(now) => (due, Key::Candidate, Trigger::KeyChanged),
             _ => own,
         }
     }
 
-    fn next_of_current(&self) -> (Tick, Key, Trigger) {
+    /// Of a plan and somebody's request that are both due, the request's: it is why there is no patience.
+    fn next_of_current(&self, now: Tick) -> (Tick, Key, Trigger) {
         let trigger = if self.lease.is_none() { Trigger::Startup } else { Trigger::Scheduled };
         let rested = self.refresh_at.max(self.current.until()).max(self.spaced_until);
         let prompted = self.prompt.map(|prompt| (self.prompt_due(prompt), prompt.trigger));
         match prompted {
-            Some((due, trigger)) if due <= rested => (due, Key::Current, trigger),
+            Some((due, trigger)) if due <= rested.max(now) => (due, Key::Current, trigger),
             _ => (rested, Key::Current, trigger),
         }
     }

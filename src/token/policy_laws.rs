@@ -292,8 +292,53 @@ proptest! {
         let granted = world.play(Act::Grant(u64::MAX), 0.5);
         prop_assert!(granted.publish.is_some());
         world.play(Act::PassToWake, 0.5);
-        let failed = world.play(Act::Fail { outside: false, retry_after: None }, 0.999);
-        prop_assert!(failed.wake_at.expect("at rest").since(world.now) <= ms(1_000));
+        world.play(Act::Fail { outside: false, retry_after: None }, 0.999);
+        let hurried = world.play(Act::Lapse, 0.5);
+        prop_assert!(hurried.wake_at.expect("at rest").since(world.now) <= ms(1_000));
+    }
+
+    // fault 195
+    #[test]
+    fn patience_leaves_half_of_the_life_and_ends_when_somebody_waits(
+        history in prop::collection::vec((acts(), 0.0_f64..1.0), 0..60),
+        chance in 0.0_f64..1.0,
+    ) {
+        let mut world = World::new(RefreshSettings::default());
+        for (act, chance) in history {
+            world.play(act, chance);
+        }
+        // A new key, and a report that is under way, are no matter of patience.
+        world.play(Act::OldKey, 0.5);
+        world.play(Act::Probed { refused: false }, 0.5);
+        world.play(Act::PassToWake, 0.5);
+        world.play(Act::Grant(u64::MAX), 0.5);
+        world.play(Act::PassToWake, 0.5);
+        let failed = world.play(Act::Fail { outside: false, retry_after: None }, chance);
+        let rest = failed.wake_at.expect("at rest").since(world.now);
+        prop_assert_eq!(rest, ms(900_000).mul_f64(chance).max(ms(1_000)), "the life left is long");
+        let reported = world.play(Act::Report { stale: false }, 0.5);
+        let wake = reported.wake_at.map_or(Duration::ZERO, |wake| wake.since(world.now));
+        prop_assert!(wake <= ms(1_000), "{wake:?}");
+    }
+
+    // fault 194
+    #[test]
+    fn no_refresh_is_planned_later_than_at_and_jitter_say(
+        at in 0.1_f64..0.9,
+        jitter in 0.0_f64..0.3,
+        history in prop::collection::vec((acts(), 0.0_f64..1.0), 1..60),
+    ) {
+        let settings = RefreshSettings { at, jitter, ..RefreshSettings::default() };
+        let mut world = World::new(settings);
+        for (act, chance) in history {
+            let step = world.play(act, chance);
+            if let (Some(Publish { lease, .. }), Some(wake)) = (step.publish, step.wake_at) {
+                let latest = lease.issued + lease.lifetime().mul_f64((at + jitter).min(1.0));
+                // Rounding, and the distance of two mints.
+                let latest = latest.max(world.now + settings.min_interval) + ms(1);
+                prop_assert!(wake <= latest, "{wake:?} {latest:?}");
+            }
+        }
     }
 
     /// Laws 8 and 9: reports never cost more than the budget, nor a moment without a token.
@@ -394,14 +439,48 @@ fn the_refresh_is_drawn_around_its_point_and_within_the_life() {
         let settings = RefreshSettings { at, jitter, ..RefreshSettings::default() };
         let mut world = World::new(settings);
         world.play(Act::Pass(0), chance);
+        world.play(Act::Grant(1_000_000), chance);
+        world.play(Act::PassToWake, chance);
         let next = world.play(Act::Grant(1_000_000), chance).wake_at;
         next.expect("at rest").since(world.now)
     };
     assert_eq!(point(0.5, 0.125, 0.0), ms(375_000));
     assert_eq!(point(0.5, 0.125, 1.0), ms(625_000));
     assert_eq!(point(0.9, 0.5, 1.0), ms(1_000_000));
-    // Not before the life begins; then min_interval has its say.
-    assert_eq!(point(0.1, 0.5, 0.0), ms(1_000));
+}
+
+// fault 194
+#[test]
+fn the_first_refresh_is_drawn_over_a_whole_period() {
+    let point = |jitter, chance| {
+        let settings = RefreshSettings { jitter, ..RefreshSettings::default() };
+        let mut world = World::new(settings);
+        world.play(Act::Pass(0), chance);
+        let next = world.play(Act::Grant(1_000_000), chance).wake_at;
+        next.expect("at rest").since(world.now)
+    };
+    for (chance, planned) in [(0.0, 250), (0.5, 500), (0.625, 562), (0.76, 130), (1.0, 250)] {
+        assert_eq!(point(0.125, chance).as_secs(), planned, "{chance}");
+        assert_eq!(point(0.0, chance).as_secs(), 500, "jitter = 0 leaves nothing to chance");
+    }
+}
+
+// fault 195
+#[test]
+fn a_refresh_that_came_late_makes_up_for_it() {
+    let next_after = |late| {
+        let mut world = World::new(RefreshSettings::default());
+        world.play(Act::Pass(0), 0.5);
+        world.play(Act::Grant(1_000_000), 0.5);
+        world.play(Act::PassToWake, 0.5);
+        world.play(Act::Fail { outside: false, retry_after: None }, 0.0);
+        world.play(Act::Pass(late), 0.5);
+        let next = world.play(Act::Grant(1_000_000), 0.5).wake_at;
+        next.expect("at rest").since(world.now)
+    };
+    assert_eq!(next_after(100_000), ms(400_000));
+    assert_eq!(next_after(400_000), ms(100_000));
+    assert_eq!(next_after(400_001), ms(500_000), "too soon after the last one");
 }
 
 // fault 2
