@@ -52,3 +52,4 @@ mod trust;
 mod users;
 mod waits;
 mod watch;
+mod wires;
