@@ -67,7 +67,7 @@ mod tests {
         }
     }
 
-    // faults 77 and 78; how files change at all is tested where they are followed
+    // faults 77 and 78: how files change at all is tested where they are followed
     #[tokio::test]
     async fn what_is_no_key_is_told_and_the_same_key_in_other_words_is_no_news() {
         let home = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ fn host(host: &str) -> Option<Denial> {
     verdict(&guard(), &TCP, "/v1/token", &[("host", host), ("x-bearerd", "1")])
 }
 
-// fault 126, 127, 129
+// faults 126, 127, 129
 #[test]
 fn hosts_are_exact() {
     let good =
@@ -105,7 +105,7 @@ fn an_absolute_target_names_a_host_of_ours_too() {
     assert_eq!(to("http://evil.example/v1/token"), Some(Denial::Host));
 }
 
-// fault 130, 133, 136
+// faults 130, 133, 136
 #[test]
 fn browsers_and_forwarders_are_refused_on_every_transport() {
     let browser = [
@@ -299,7 +299,7 @@ fn no_upgrade() {
     assert_eq!(tcp(&[("upgrade", "websocket")]), Some(Denial::Upgrade));
 }
 
-// fault 160
+// faults 160, 162
 #[test]
 fn peers_are_taken_from_the_list_and_fail_closed() {
     let allowed = |uids: &[u32], gids: &[u32], peer: Peer| {
@@ -315,6 +315,11 @@ fn peers_are_taken_from_the_list_and_fail_closed() {
     assert!(allowed(&[], &[100], member(&[5, 100])), "one of its other groups");
     assert!(!allowed(&[], &[100], member(&[5, 1000])));
     assert!(!allowed(&[100], &[], member(&[100])), "a group is no user");
+    let process = |uid, pid| Peer::Unix { uid, gid: 8, groups: Vec::new(), pid };
+    for pid in [None, Some(1), Some(1000)] {
+        assert!(allowed(&[1000], &[], process(1000, pid)), "whichever process it is");
+        assert!(!allowed(&[1000], &[], process(7, pid)), "a process is no user");
+    }
     assert!(!allowed(&[0], &[], Peer::Unknown));
     assert!(!allowed(&[0, 1000], &[], TCP), "the kernel has not told");
     let tcp = |uid| Peer::Tcp { port: 8420, uid: Some(uid) };
@@ -329,7 +334,7 @@ fn labels_are_unique() {
     assert_eq!(labels.len(), Denial::ALL.len());
 }
 
-// faults 150 to 153
+// fault 160
 #[test]
 fn where_the_owner_is_wanted_nobody_else_will_do() {
     let request = http::Request::get("/v1/teams/acme/x").header("host", "localhost");
@@ -342,7 +347,7 @@ fn where_the_owner_is_wanted_nobody_else_will_do() {
     }
 }
 
-// faults 126 to 134
+// faults 130, 133
 #[test]
 fn a_reader_may_type_an_address_and_no_page_can_send_one() {
     let visit = [

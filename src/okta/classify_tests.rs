@@ -44,7 +44,7 @@ fn a_good_answer_is_granted() {
     assert_eq!(grant.team_name, "acme");
 }
 
-// fault 17, 19, 20, 21, 22, 26
+// faults 17, 19, 20, 21, 22, 26
 #[test]
 fn every_status() {
     use Reason::{
@@ -72,7 +72,7 @@ fn every_status() {
     }
 }
 
-// fault 1, 4, 6, 7, 9, 10, 11, 12, 34, 276
+// faults 1, 4, 6, 7, 9, 10, 11, 12, 34, 276
 #[test]
 fn every_bad_body_of_a_200() {
     use Reason::{Expired, Malformed, WrongTeam};
@@ -115,7 +115,7 @@ fn every_bad_body_of_a_200() {
     }
 }
 
-// fault 12, fault 9
+// faults 12, 9
 #[test]
 fn unknown_fields_and_the_longest_token_pass() {
     grant(&GOOD.replace('{', r#"{"roles":null,"more":{"a":[1,2]},"#));
@@ -123,7 +123,7 @@ fn unknown_fields_and_the_longest_token_pass() {
     grant(&GOOD.replace("SNTL.t", "SNTL\\u002et"));
 }
 
-// fault 16, 31
+// faults 16, 31
 #[test]
 fn only_plain_json_is_read() {
     let accepted = ["application/json", "Application/JSON; charset=utf-8", "application/json ;x"];
@@ -150,7 +150,7 @@ fn a_far_end_is_granted_and_left_to_the_clamp() {
     assert!(far.lifetime > Duration::from_secs(250_000_000_000));
 }
 
-// fault 29, 279
+// faults 29, 279
 #[test]
 fn the_earlier_of_expires_at_and_exp_counts() {
     let lifetime = |claims: &str| {
@@ -168,7 +168,7 @@ fn the_earlier_of_expires_at_and_exp_counts() {
     assert_eq!(grant(&GOOD.replace("SNTL.t-._~+/==", &token)).lifetime.as_secs(), 3600);
 }
 
-// fault 30, 66, 68
+// faults 30, 66, 68
 #[test]
 fn life_is_counted_by_the_issuers_clock() {
     let lifetime = |date: &str| {
@@ -188,7 +188,7 @@ fn life_is_counted_by_the_issuers_clock() {
     assert_eq!(lifetime("yesterday"), Ok(3600.0));
 }
 
-// fault 23, 24
+// faults 23, 24
 #[test]
 fn a_retry_time_is_read_by_the_issuers_clock() {
     let asked = |headers: &[(&str, &str)]| {

@@ -75,7 +75,7 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    // fault 23, 24, 25
+    // faults 23, 24, 25
     #[test]
     fn every_form_of_a_retry_time() {
         let far = "1".repeat(100);

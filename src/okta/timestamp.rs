@@ -80,7 +80,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    // fault 4, 5, 276, 278
+    // faults 4, 5, 276, 278
     #[test]
     fn the_accept_list() {
         let eight = Some(Timestamp::At(1_769_846_400));

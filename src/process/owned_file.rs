@@ -256,7 +256,8 @@ mod tests {
         {
             assert_eq!(label(Path::new(path)), expected, "{path}");
         }
-        // Regular by its type, but nothing is mapped where it begins: fault 92's EIO.
+        // Regular by its type, but nothing is mapped where it begins.
+        // fault 92: EIO
         assert_eq!(label(Path::new("/proc/self/mem")), "io");
         assert_eq!(label(&at("nothing")), "missing");
         assert_eq!(label(&at("pipe/below")), "not_directory");

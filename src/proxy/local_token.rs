@@ -118,7 +118,7 @@ mod tests {
         token.is_in(&headers)
     }
 
-    // faults 145, 243
+    // fault 145
     #[test]
     fn one_header_carries_the_whole_token_and_nothing_else() {
         let token = LocalToken::random(Secret::copy_of(b"s3cret"));

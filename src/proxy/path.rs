@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    // fault 57, 144, 285
+    // faults 57, 144, 285
     #[test]
     fn unclean_paths_are_refused() {
         use PathError::{Elsewhere, Unclean};

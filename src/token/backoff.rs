@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(all_rests(1, busy(600), 700, 0.5), [(600.5, 600.5)]);
     }
 
-    // fault 20, 21
+    // faults 20, 21
     #[test]
     fn a_refusal_rests_30_s_doubling_to_15_min() {
         assert_eq!(rests(7, OUTSIDE, 0, 0.0), [30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0]);
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(rests(6, OUTSIDE, 0, 1.0).last(), Some(&900.0), "never longer");
     }
 
-    // fault 23, 24
+    // faults 23, 24
     #[test]
     fn a_wait_that_the_issuer_asks_for_is_clamped_and_spread() {
         let asked = |seconds| Failure { retry_after: Some(Duration::from_secs(seconds)), ..RETRY };
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(rests(2, refused, 0, 0.0), [45.0, 60.0]);
     }
 
-    // fault 20, 21, 22
+    // faults 20, 21, 22
     #[test]
     fn only_the_issuers_own_no_is_not_retried() {
         let outside = Reason::ALL

@@ -264,7 +264,7 @@ mod tests {
         })
     }
 
-    // faults 63 to 67
+    // faults 63, 64, 66, 67
     #[test]
     fn a_token_that_was_kept_has_the_life_that_both_clocks_leave_it() {
         let home = tempdir().unwrap();

@@ -415,7 +415,7 @@ fn storm(pause: u64, duration: u64, refused: bool) -> usize {
     mints.filter(|mint| mint.trigger == Trigger::Rejected).count()
 }
 
-// fault 27, 175
+// faults 27, 175
 #[test]
 fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
     assert_eq!(storm(1, 2_999, false), 0, "a token younger than 3 s is not doubted");
@@ -426,7 +426,7 @@ fn law_8_a_storm_of_false_reports_mints_within_the_budget() {
     assert_eq!(storm(1_000, 13_000, false), 4);
 }
 
-// fault 27, 175
+// faults 27, 175
 #[test]
 fn tokens_that_the_issuer_refuses_again_and_again_cost_a_mint_each_5_s() {
     let mints = storm(10, 600_000, true);
@@ -499,7 +499,7 @@ fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
     assert!(world.now < Tick::from_boot(Duration::from_secs(1_003_600)));
 }
 
-// fault 27, 175
+// faults 27, 175
 #[test]
 fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
     let mut world = World::new(RefreshSettings::default());
@@ -517,7 +517,7 @@ fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
     assert!((100..=130).contains(&mints), "{mints}");
 }
 
-// fault 27, 91
+// faults 27, 91
 #[test]
 fn with_the_budget_spent_a_report_still_waits_for_a_new_key_that_is_being_tried() {
     let mut world = World::new(RefreshSettings::default());

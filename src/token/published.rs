@@ -373,7 +373,7 @@ mod tests {
         }
     }
 
-    // fault 3, 63, 66, 67
+    // faults 3, 63, 66, 67
     #[test]
     fn whichever_clock_says_expired_wins() {
         let published = published(600);

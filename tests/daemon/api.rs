@@ -245,6 +245,7 @@ async fn what_no_route_takes_is_answered_with_a_problem() {
     }
 }
 
+// faults 151, 190: what is asked for is small, and of one shape
 #[tokio::test]
 async fn reports_that_are_none_are_refused_and_mint_nothing() {
     let stand = Stand::new().await;
@@ -291,7 +292,7 @@ async fn reports_that_are_none_are_refused_and_mint_nothing() {
     assert_eq!(stand.issuer.mint_calls(), 1);
 }
 
-// faults 140 to 149: what is not clean HTTP/1 is not served
+// faults 132, 140, 144: what is not clean HTTP/1 is not served
 #[tokio::test]
 async fn malformed_requests_end_the_connection_and_nothing_else() {
     let stand = Stand::new().await;
@@ -325,7 +326,7 @@ async fn malformed_requests_end_the_connection_and_nothing_else() {
     assert!(!daemon.log().contains("panicked"));
 }
 
-// faults 141, 146
+// fault 142
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     const REQUESTS: usize = 10_000;

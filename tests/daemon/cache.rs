@@ -49,7 +49,7 @@ async fn a_token_outlives_a_restart_while_the_issuer_is_down() {
     }
 }
 
-// fault 84, and a key that is not the one that sealed it
+// fault 84: and a key that is not the one that sealed it
 #[tokio::test]
 async fn what_cannot_be_trusted_or_opened_is_not_served() {
     for is_loose in [true, false] {

@@ -1,12 +1,26 @@
 //! Too few descriptors: the refresh, the key, probes and operators have theirs all the same.
 
-use std::{process::Command, time::Duration};
+use std::{
+    fs::File,
+    io::{IoSlice, Read},
+    mem::MaybeUninit,
+    net::Shutdown,
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::Command,
+    time::Duration,
+};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::{Pid, Resource, Rlimit, getrlimit, prlimit},
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::bench::{Daemon, Stand, Visitor, client::request, tell, until};
+use crate::{
+    bench::{Daemon, Place, Stand, Visitor, client::request, tell, until},
+    intruders::Injection,
+};
 
 /// Starts the daemon with so many descriptors, and waits until it is ready.
 async fn start_with(stand: &Stand, descriptors: u32) -> Daemon {
@@ -33,7 +47,7 @@ async fn flood(daemon: &Daemon, connections: usize) -> Vec<Visitor> {
 const USER_HZ: f64 = 100.0;
 
 /// Tells the processor time that the daemon has used, in seconds.
-fn processor(daemon: &Daemon) -> f64 {
+pub(crate) fn processor(daemon: &Daemon) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
@@ -117,4 +131,49 @@ async fn without_any_descriptor_it_waits_for_one_says_so_and_does_not_spin() {
     assert_eq!(known.get("/v1/token").await.status, 200, "whoever is in stays in");
     limit(&daemon, None);
     assert_eq!(waiting.reply().await.status, 200, "and the next comes in");
+}
+
+// fault 165
+#[tokio::test]
+async fn descriptors_that_a_client_sends_along_are_nobodys() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    let Place::Unix(path) = daemon.place("apps") else { panic!("apps is a unix socket") };
+    let held = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let before = held();
+    let stream = UnixStream::connect(path).unwrap();
+    // As many as the kernel takes in one message.
+    let gift = File::open("/dev/null").unwrap();
+    let gifts = vec![gift.as_fd(); 253];
+    let question = request("GET", "/v1/token", &[], b"");
+    for _ in 0..20 {
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&gifts)));
+        let bytes = [IoSlice::new(&question)];
+        sendmsg(&stream, &bytes, &mut ancillary, SendFlags::empty()).unwrap();
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    (&stream).read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 20, "{answers}");
+    until("none is left", async || held() <= before + 1).await;
+}
+
+// fault 187: an accept that fails takes nobody's place, and the next one is tried
+#[tokio::test]
+async fn a_failed_accept_is_followed_by_a_good_one() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    for error in ["ECONNABORTED", "EPROTO", "ENOBUFS", "ENOMEM", "ENETDOWN"] {
+        let how = format!("error={error}:when=1");
+        let Some(injection) = Injection::start(&daemon, "accept4", &how).await else { return };
+        for place in daemon.places() {
+            let began = Instant::now();
+            let mut visitor = Visitor::connect(&place).await;
+            assert_eq!(visitor.get("/v1/token").await.status, 200, "{error}");
+            assert!(began.elapsed() < Duration::from_secs(2), "{error}: {:?}", began.elapsed());
+        }
+        drop(injection);
+    }
 }

@@ -198,7 +198,6 @@ async fn a_token_without_a_role_is_as_good() {
     visit.has("ok", "may not list service users, nor need it");
 }
 
-// faults 163 and 164
 #[tokio::test]
 async fn it_tells_what_a_user_may_do_at_each_listener() {
     if !is_root() {

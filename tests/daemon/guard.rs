@@ -24,7 +24,7 @@ async fn bare(place: &Place, headers: &[Header<'_>]) -> crate::bench::Reply {
     visitor.reply().await
 }
 
-// faults 126 to 136
+// faults 130, 133, 136
 #[tokio::test]
 async fn browsers_and_forwarders_are_refused_on_both_sockets() {
     let stand = Stand::new().await;
@@ -121,7 +121,7 @@ async fn the_host_must_be_ours_on_tcp() {
     assert_eq!(bare(&daemon.place("apps"), &[("Host", "whatever")]).await.status, 200);
 }
 
-// faults 128, 130
+// fault 134
 #[tokio::test]
 async fn the_required_header_stands_between_tcp_and_blind_requests() {
     let mut stand = Stand::new().await;
@@ -146,7 +146,7 @@ async fn the_required_header_stands_between_tcp_and_blind_requests() {
     assert_eq!(bare(&daemon.place("apps"), &host).await.status, 200);
 }
 
-// faults 140, 143
+// fault 132
 #[tokio::test]
 async fn tunnels_and_upgrades_are_refused() {
     let stand = Stand::new().await;
@@ -173,7 +173,7 @@ pub(crate) async fn as_nobody(mut command: Command) -> Option<Ended> {
     Some(run(command).await)
 }
 
-// faults 150 to 153
+// faults 151, 160
 #[tokio::test]
 async fn the_control_socket_is_ours_alone_unless_others_are_named() {
     let rows: [(&[i64], i32, u32); 3] = [(&[], 77, 0), (&[1], 77, 1), (&[65_534], 0, 0)];
@@ -192,7 +192,7 @@ async fn the_control_socket_is_ours_alone_unless_others_are_named() {
     }
 }
 
-// faults 150, 151
+// fault 160
 #[tokio::test]
 async fn a_listener_lets_in_those_it_names_by_the_kernels_word() {
     let rows = [("allow_uids", 65_534_i64, 0), ("allow_gids", 65_534, 0), ("allow_uids", 1, 77)];
@@ -213,7 +213,7 @@ async fn a_listener_lets_in_those_it_names_by_the_kernels_word() {
     }
 }
 
-// fault 150: the mode of the file keeps others out before anything is read
+// fault 160: the mode of the file keeps others out before anything is read
 #[tokio::test]
 async fn the_mode_of_the_socket_keeps_others_out() {
     let stand = Stand::new().await;

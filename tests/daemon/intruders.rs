@@ -84,16 +84,16 @@ async fn another_user_never_gets_a_token_however_often_it_tries() {
 }
 
 /// Lets a call of a running process fail until it is dropped.
-struct Injection(Child);
+pub(crate) struct Injection(Child);
 
 impl Injection {
     /// `None`, said aloud, where there is no strace.
-    async fn start(daemon: &Daemon, call: &str) -> Option<Self> {
+    pub(crate) async fn start(daemon: &Daemon, call: &str, how: &str) -> Option<Self> {
         let log = std::env::temp_dir().join(format!("bearerd-strace-{}", daemon.pid()));
         let file = fs::File::create(&log).unwrap();
         let mut command = Command::new("strace");
         command.args(["-f", "-p", &daemon.pid().to_string(), "-e"]).arg(format!("trace={call}"));
-        command.arg("-e").arg(format!("inject={call}:error=EPERM"));
+        command.arg("-e").arg(format!("inject={call}:{how}"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let Ok(child) = command.spawn() else {
             skip("strace is missing");
@@ -125,7 +125,9 @@ async fn whom_the_kernel_does_not_name_gets_nothing() {
     }
     let tries = scale("BEARERD_TEST_INTRUSIONS", 300) / 10;
     let (_stand, daemon) = roots_only().await;
-    let Some(injection) = Injection::start(&daemon, "getsockopt").await else { return };
+    let Some(injection) = Injection::start(&daemon, "getsockopt", "error=EPERM").await else {
+        return;
+    };
     let place = daemon.place("apps");
     let (refused, other) = intrude(&place, tries);
     assert!(other.is_empty(), "{refused} refusals, and {other:?}");

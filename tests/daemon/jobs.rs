@@ -68,7 +68,7 @@ async fn wait_says_what_was_missing_last() {
     assert_eq!(no_token.err.lines().count(), 1, "{no_token:?}");
 }
 
-// faults 214, 163: what no time mends is not waited for
+// fault 214: what no time mends is not waited for
 #[tokio::test]
 async fn wait_ends_at_once_where_it_may_not_ask() {
     let mut stand = Stand::new().await;

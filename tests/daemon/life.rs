@@ -8,6 +8,7 @@ use std::{
         process::CommandExt,
     },
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use crate::bench::{
     client::request,
     daemon::run,
     home::{NOBODY, any_key},
-    until,
+    skip, until,
 };
 
 /// The contract: an ordinary stop takes no longer.
@@ -345,4 +346,29 @@ async fn a_mint_survives_the_caller_that_asked_for_it() {
     assert_eq!(stand.issuer.mint_calls(), 2);
     let status: Value = daemon.status().await;
     assert_eq!(status["credentials"][0]["state"], json!("valid"));
+}
+
+// fault 220
+#[tokio::test]
+async fn without_proc_devices_and_a_name_service_it_serves() {
+    let hide = "mount -t tmpfs none /proc && mount -t tmpfs none /dev &&
+        mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    let stand = Stand::new().await;
+    let nothing = stand.home.replace("nothing", b"", 0o644);
+    let hidden = |program: &Command| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation=private", "sh", "-c", hide]).arg(&nothing);
+        command.arg(program.get_program()).args(program.get_args());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    };
+    if !hidden(&Command::new("true")).output().is_ok_and(|tried| tried.status.success()) {
+        return skip("no mount namespace of one's own is to be had here");
+    }
+    let mut daemon = Daemon::start(hidden(&stand.home.command(&["run"]))).await;
+    daemon.until_ready().await;
+    assert_eq!(stand.accepts(&daemon.token().await).await, 200);
+    assert!(daemon.refresh("default").await["token_id"].is_string());
+    assert!(!daemon.log().contains("panicked"));
+    assert!(daemon.stop().await.0.success());
 }

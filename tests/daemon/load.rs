@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::{
     task::JoinSet,
@@ -216,4 +217,24 @@ async fn report_for(place: Place, span: Duration, rate: u64) -> u64 {
         sleep(Duration::from_millis(5)).await;
     }
     heard + reports.join_all().await.into_iter().sum::<u64>()
+}
+
+// fault 170
+#[tokio::test]
+async fn who_comes_while_nobody_accepts_waits_in_the_line_and_is_served() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    for place in daemon.places() {
+        daemon.signal(Signal::STOP);
+        let mut line = Vec::new();
+        for _ in 0..300 {
+            let mut visitor = Visitor::connect(&place).await;
+            visitor.send(&request("GET", "/v1/token", &[], b"")).await;
+            line.push(visitor);
+        }
+        daemon.signal(Signal::CONT);
+        for visitor in &mut line {
+            assert_eq!(visitor.reply().await.status, 200);
+        }
+    }
 }

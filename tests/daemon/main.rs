@@ -53,3 +53,4 @@ mod trust;
 mod users;
 mod waits;
 mod watch;
+mod wires;

@@ -1,13 +1,13 @@
 //! Who connects, by the kernel's word, and what one user may take from the others.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, process::Command};
 
 use crate::{
     bench::{
-        Place, Stand, Visitor,
+        Daemon, Place, Stand, Visitor,
         client::request,
         home::NOBODY,
-        until,
+        skip, until,
         user::{User, is_root},
     },
     guard::denied,
@@ -54,7 +54,7 @@ fn free_port() -> u16 {
     ports.into_iter().find(|port| bind(&format!("[::1]:{port}")).is_ok()).unwrap()
 }
 
-// fault 160
+// faults 152, 160
 #[tokio::test]
 async fn on_tcp_the_user_of_the_connection_counts() {
     let mut stand = Stand::new().await;
@@ -74,7 +74,7 @@ async fn on_tcp_the_user_of_the_connection_counts() {
     assert!(daemon.events("refused").iter().all(|event| event["uid"] != NOBODY));
 }
 
-// faults 160, 163: whoever is gone when we ask belongs to nobody, least of all to root
+// fault 160: whoever is gone when we ask belongs to nobody, least of all to root
 #[tokio::test]
 async fn a_connection_that_is_closed_already_is_nobodys() {
     if !is_root() {
@@ -182,4 +182,34 @@ async fn a_user_has_its_requests_in_a_second_and_no_more() {
         is_refused
     })
     .await;
+}
+
+// fault 164
+#[tokio::test]
+async fn in_a_user_namespace_a_stranger_is_nobody_and_not_on_the_list() {
+    let unshare = |program: &Command| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--"]);
+        command.arg(program.get_program()).args(program.get_args());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    };
+    if !is_root() {
+        return;
+    }
+    if !unshare(&Command::new("true")).output().is_ok_and(|tried| tried.status.success()) {
+        return skip("user namespaces cannot be made here (unshare --user)");
+    }
+    let mut stand = Stand::new().await;
+    stand.home.open_to_all();
+    stand.home.set("listeners.apps.mode", "0666");
+    for (listed, status) in [(7, 403), (NOBODY, 200)] {
+        stand.home.set("listeners.apps.allow_uids", vec![listed]);
+        let mut daemon = Daemon::start(unshare(&stand.home.command(&["run"]))).await;
+        daemon.until_ready().await;
+        let place = daemon.place("apps");
+        let Some(mut visitor) = User::number(7).connect(&place).await else { return };
+        assert_eq!(visitor.get("/v1/token").await.status, status, "{listed} is on the list");
+        daemon.stop().await;
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use rustix::process::Signal;
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use crate::bench::{Place, Stand, Visitor, client::request, until};
@@ -105,4 +106,29 @@ async fn under_a_storm_of_requests_no_answer_lacks_a_token_or_has_a_dead_one() {
     let mints = stand.issuer.mint_calls();
     assert!((fewest..=most).contains(&mints), "{mints} mints, not {fewest} to {most}");
     assert!(asked as u64 > seconds * 20, "{asked} requests are no storm");
+}
+
+// fault 72: it runs for a fifth of the time, in pieces
+#[tokio::test]
+async fn a_daemon_that_hardly_gets_to_run_serves_no_token_past_its_end() {
+    let stand = Stand::with(|options| options.lifetime = Duration::from_secs(5)).await;
+    let daemon = stand.start().await;
+    let place = daemon.place("apps");
+    let mut served = 0;
+    for _ in 0..12 {
+        daemon.signal(Signal::STOP);
+        // The question waits in the socket while nobody runs.
+        let mut visitor = Visitor::connect(&place).await;
+        visitor.send(&request("GET", "/v1/token?format=raw", &[], b"")).await;
+        sleep(Duration::from_millis(800)).await;
+        daemon.signal(Signal::CONT);
+        let reply = visitor.reply().await;
+        if reply.status == 200 {
+            assert_eq!(stand.accepts(reply.text()).await, 200, "{reply:?}");
+            served += 1;
+        }
+        assert_eq!(daemon.get("telemetry", "/livez").await.status, 200);
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert!(served > 8, "{served} of 12");
 }

@@ -182,7 +182,7 @@ async fn the_page_shows_what_status_shows_and_holds_no_secret() {
     assert!(!html.contains("<script") && !html.contains("http"), "nothing comes from elsewhere");
 }
 
-// faults 128 to 134
+// faults 130, 133, 136, 149
 #[tokio::test]
 async fn only_a_person_comes_to_the_page_by_a_browser() {
     let stand = Stand::new().await;

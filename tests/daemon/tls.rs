@@ -107,7 +107,7 @@ async fn clients_that_do_not_know_the_authority_go_away() {
     assert_eq!(tls.visit(&daemon).await.0.get("/v1/token").await.status, 200);
 }
 
-// fault 49; 269: HTTP/1.1 and nothing else
+// faults 49, 269: HTTP/1.1 and nothing else
 #[tokio::test]
 async fn old_versions_and_other_protocols_are_not_spoken() {
     let tls = TlsStand::new().await;

@@ -12,6 +12,7 @@ use crate::bench::{
     tls::{self, Authority, Identity, answer_as_tls11, authority, expired, intermediate, leaf},
     until,
 };
+use crate::descriptors::processor;
 
 const HERE: &str = "127.0.0.1";
 
@@ -41,7 +42,7 @@ async fn raw_token(daemon: &Daemon, credential: &str) -> String {
     daemon.get("apps", &path).await.text().to_owned()
 }
 
-// fault 48
+// faults 48, 59
 #[tokio::test]
 async fn a_bad_certificate_gets_no_byte_of_the_request() {
     let (ca, stranger) = (authority("test root"), authority("unknown root"));
@@ -95,6 +96,52 @@ async fn a_good_certificate_is_trusted_through_the_ca_file() {
     daemon.until_ready().await;
     for (name, _) in &issuers {
         assert_eq!(raw_token(&daemon, name).await, *name);
+    }
+}
+
+// fault 58
+#[tokio::test]
+async fn chains_without_an_end_are_given_up_at_little_cost() {
+    let ca = authority("test root");
+    let between = intermediate("between", &ca);
+    let megabyte = {
+        let mut identity = Identity::signed(&leaf(HERE), &between);
+        while identity.chain.iter().map(|der| der.len()).sum::<usize>() < 1_000_000 {
+            identity = identity.with(&between);
+        }
+        identity
+    };
+    let tower = {
+        let floors = std::iter::successors(Some(intermediate("floor 0", &ca)), |below| {
+            Some(intermediate("floor", below))
+        });
+        let floors: Vec<_> = floors.take(100).collect();
+        let identity = Identity::signed(&leaf(HERE), &floors[99]);
+        floors.iter().rev().fold(identity, Identity::with)
+    };
+    let maze = {
+        let (key, doors) = tls::maze(100);
+        let mut identity = Identity::signed(&leaf(HERE), &key);
+        identity.chain.extend(doors);
+        identity
+    };
+    let issuers = [
+        ("megabyte", tls::issuer(megabyte, "stolen").await),
+        ("tower", tls::issuer(tower, "stolen").await),
+        ("maze", tls::issuer(maze, "stolen").await),
+    ];
+    let home = home(&ca, &issuers);
+    let daemon = home.start().await;
+    for (name, issuer) in &issuers {
+        assert_eq!(first_reason(&daemon, name).await, "tls", "{name}");
+        let before = processor(&daemon);
+        for _ in 0..5 {
+            daemon.refresh(name).await;
+        }
+        let used = (processor(&daemon) - before) / 5.0;
+        // A tenth of it is enough for a release.
+        assert!(used < 1.0, "{name}: {used} s");
+        assert!(issuer.bytes().is_empty(), "{name}");
     }
 }
 

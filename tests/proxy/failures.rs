@@ -21,7 +21,7 @@ async fn echoing(status: &'static str) -> Recorder {
     .await
 }
 
-// fault 32, promise 2: whatever the issuer sends back, the real token does not reach the client
+// fault 32: promise 2, whatever the issuer sends back, the real token does not reach the client
 #[tokio::test]
 async fn an_answer_that_quotes_the_call_has_the_token_blotted_out() {
     for status in ["200 OK", "400 Bad", "401 No", "500 Oops"] {

@@ -140,7 +140,7 @@ async fn the_client_gets_nothing_for_browsers_and_nothing_of_the_connection() {
     }
 }
 
-// case R1, fault 24
+// fault 24: case R1
 #[tokio::test]
 async fn rate_limits_pass_and_moments_of_the_past_become_now() {
     let said = "429 Slow\r\nX-RateLimit-Limit: 10000\r\nX-RateLimit-Remaining: 0\r\n\

@@ -19,7 +19,7 @@ async fn post(place: &Place, path: &str, headers: &[(&str, &str)], body: &str) -
     Visitor::connect(place).await.request("POST", path, headers, body.as_bytes()).await
 }
 
-// cases T1, T3, fault 283
+// fault 283: cases T1, T3
 #[tokio::test]
 async fn the_answer_has_the_real_shape() {
     let issuer = Recorder::start().await;

@@ -23,7 +23,7 @@ async fn rejections(daemon: &Daemon, outcome: &str) -> f64 {
     daemon.metric("bearerd_token_rejections_total", &[("outcome", outcome)]).await
 }
 
-// case A7, fault 286
+// fault 286: case A7
 #[tokio::test]
 async fn fifty_calls_and_a_revocation_are_fifty_answers_and_one_mint() {
     const CALLS: usize = 50;
@@ -65,7 +65,7 @@ async fn a_second_401_goes_to_the_client() {
     assert_eq!(stand.issuer.mints(), 2);
 }
 
-// case A5, fault 275
+// fault 275: case A5
 #[tokio::test]
 async fn a_missing_role_mints_nothing_however_often_it_is_said() {
     let calls = scale("BEARERD_TEST_REFUSALS", 1000);

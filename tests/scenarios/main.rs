@@ -2,5 +2,6 @@
 
 mod bench;
 mod broker;
+mod fleet;
 mod replay;
 mod story;

@@ -160,7 +160,7 @@ fn refresh(section: &Section<'_>) -> RefreshSettings {
     settings
 }
 
-// fault 250
+/// Refuses times between which no refresh fits (fault 250).
 fn check_window(section: &Section<'_>, settings: &RefreshSettings) {
     // 0.9 + 0.05 is a little more than 0.95 to a computer.
     if settings.at + settings.jitter > 0.95 + 1e-9 {
@@ -176,7 +176,7 @@ fn check_window(section: &Section<'_>, settings: &RefreshSettings) {
     }
 }
 
-// fault 250
+/// Refuses waits that contradict each other, or are none (fault 250).
 fn check_spacing(section: &Section<'_>, settings: &RefreshSettings) {
     if settings.retry_min > settings.retry_max {
         section.complain("retry_min", "is longer than `retry_max`", "shorten it");

@@ -19,7 +19,7 @@ pub(in crate::config) struct PathTo;
 impl Kind for PathTo {
     type Value = PathBuf;
 
-    // fault 257
+    // No secret, no home directory, nothing that counts from elsewhere (fault 257).
     fn read(&self, node: &Node) -> Result<PathBuf, Complaint> {
         let path = text(node, "a path", "write a path in quotes")?;
         if path.trim_start().starts_with(['{', '[']) || path.contains("-----BEGIN") {
@@ -142,7 +142,7 @@ impl BindAddress {
 impl Kind for BindAddress {
     type Value = Address;
 
-    // faults 166, 167, 252
+    // Only what can be bound (faults 166, 167, 252).
     fn read(&self, node: &Node) -> Result<Address, Complaint> {
         let refuse = |problem| Complaint::new(problem, self.remedy());
         match &node.shape {

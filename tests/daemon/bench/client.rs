@@ -244,6 +244,7 @@ impl Reply {
 
     /// Checks what every answer carries, and what none does.
     pub(crate) fn assert_common_headers(&self) {
+        // fault 146
         assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
         let is_cors = |(name, _): &(String, String)| name.starts_with("access-control-");

@@ -37,7 +37,15 @@ impl RawIssuer {
         F: Future<Output = io::Result<()>> + Send + 'static,
         S: Fn(TcpStream, usize, Arc<Seen>) -> F + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), serve)
+    }
+
+    /// Starts where somebody listens already.
+    pub(crate) fn on<F, S>(listener: TcpListener, serve: S) -> Self
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+        S: Fn(TcpStream, usize, Arc<Seen>) -> F + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Seen>::default();
         let mut tasks = JoinSet::new();

@@ -12,7 +12,11 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{Home, PATIENCE, Place, RawIssuer, Visitor, issuer::granted};
@@ -34,6 +38,18 @@ pub(crate) fn authority(name: &str) -> Authority {
 pub(crate) fn intermediate(name: &str, root: &Authority) -> Authority {
     let key = KeyPair::generate().unwrap();
     CertifiedIssuer::signed_by(authority_params(name), key, root).unwrap()
+}
+
+/// Makes an authority that nobody vouches for, and many certificates of it, each of which leads to all.
+pub(crate) fn maze(doors: u64) -> (Authority, Vec<CertificateDer<'static>>) {
+    let key = KeyPair::generate().unwrap();
+    let door = |number: u64| {
+        let mut params = authority_params("maze");
+        params.serial_number = Some(number.into());
+        params.self_signed(&key).unwrap().der().clone()
+    };
+    let doors = (1..=doors).map(door).collect();
+    (CertifiedIssuer::self_signed(authority_params("maze"), key).unwrap(), doors)
 }
 
 fn authority_params(name: &str) -> CertificateParams {
@@ -146,8 +162,13 @@ pub(crate) async fn visit(place: &Place, client: ClientConfig) -> io::Result<(Vi
 
 /// Starts an issuer that grants `token` to whoever trusts its certificate.
 pub(crate) async fn issuer(identity: Identity, token: &str) -> RawIssuer {
+    issuer_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), identity, token)
+}
+
+/// Starts one where somebody listens already.
+pub(crate) fn issuer_on(listener: TcpListener, identity: Identity, token: &str) -> RawIssuer {
     let (acceptor, token) = (identity.acceptor(), token.to_owned());
-    RawIssuer::start(move |stream, _, seen| {
+    RawIssuer::on(listener, move |stream, _, seen| {
         let (acceptor, token) = (acceptor.clone(), token.clone());
         async move {
             let mut stream = acceptor.accept(stream).await?;
@@ -156,7 +177,6 @@ pub(crate) async fn issuer(identity: Identity, token: &str) -> RawIssuer {
             stream.shutdown().await
         }
     })
-    .await
 }
 
 /// Names the address of an issuer as a TLS one.

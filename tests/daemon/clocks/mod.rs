@@ -2,13 +2,13 @@
 
 pub(crate) mod shim;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use self::shim::Clocks;
-use crate::bench::{Daemon, Stand, seconds_of, until, wall};
+use crate::bench::{Daemon, Stand, daemon::run, seconds_of, skip, until, wall};
 
 const HOUR: i64 = 3600;
 /// Time in which all must be well again, on a busy machine too.
@@ -163,6 +163,53 @@ async fn in_1970_and_in_2100_the_issuers_clock_counts() {
         assert!(stand.issuer.mint_calls() <= 2, "{year}");
         let served = current(&daemon).await.unwrap();
         assert_eq!(stand.accepts(served["bearer_token"].as_str().unwrap()).await, 200);
+    }
+}
+
+// fault 74
+#[tokio::test]
+async fn a_clock_that_drifts_is_measured_anew_at_each_mint() {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    for drift in [60, 120, -300, 0] {
+        stand.issuer.set_clock_skew(drift);
+        // An operator gets one a second.
+        until("it mints", async || daemon.refresh("default").await["token_id"].is_string()).await;
+        let token = current(&daemon).await.unwrap();
+        assert!((3590..=3600).contains(&token["expires_in"].as_u64().unwrap()), "{token}");
+        let labels = [("credential", "default")];
+        let skew = daemon.metrics().await.get("bearerd_issuer_clock_skew_seconds", &labels);
+        assert!((skew - drift as f64).abs() < 3.0, "{skew} for {drift}");
+    }
+}
+
+// fault 76
+#[tokio::test]
+async fn a_boot_time_with_an_offset_changes_nothing() {
+    let unshare = |offset: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--time", "--boottime", offset, "--fork", "--kill-child", "--"]);
+        command
+    };
+    let stand = Stand::with(|options| options.lifetime = Duration::from_secs(8)).await;
+    for offset in ["86400", "1000000000"] {
+        if !unshare(offset).arg("true").output().is_ok_and(|tried| tried.status.success()) {
+            return skip("time namespaces cannot be made here (unshare --time)");
+        }
+        let inner = stand.home.command(&["run"]);
+        let mut command = unshare(offset);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let daemon = Daemon::start(command).await;
+        daemon.until_ready().await;
+        let before = current(&daemon).await.unwrap();
+        assert!((5..=8).contains(&before["expires_in"].as_u64().unwrap()), "{before}");
+        let after =
+            until_newer(&daemon, &before, |old| old["expires_in"].as_u64() <= Some(8)).await;
+        assert_eq!(stand.accepts(after["bearer_token"].as_str().unwrap()).await, 200);
+        // Its control socket is free only when it has ended.
+        assert!(run(stand.home.command(&["quit"])).await.code == Some(0));
+        until("it has ended", async || !stand.home.path("apps.sock").exists()).await;
     }
 }
 

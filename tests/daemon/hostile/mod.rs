@@ -79,7 +79,7 @@ fn statuses(answers: &str) -> Vec<u16> {
     heads.map(|head| head.get(2..5).and_then(|code| code.parse().ok()).unwrap_or(0)).collect()
 }
 
-// faults 126 to 145: no token, no second answer, nothing that a page could read, and none of our faults
+// faults 126, 127, 129 to 134, 136, 140, 141, 144: no token, no second answer, nothing for a page
 #[tokio::test]
 async fn each_hostile_request_gets_one_refusal_at_every_socket() {
     let stand = Stand::new().await;

@@ -97,7 +97,7 @@ async fn through_the_daemon_a_dead_token_is_replaced() {
     assert_eq!(scene.mints(), 2);
 }
 
-// faults 150 to 153
+// fault 160
 #[tokio::test]
 async fn who_may_see_the_status_may_not_use_the_token() {
     let mut stand = Stand::new().await;

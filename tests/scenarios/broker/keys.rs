@@ -49,7 +49,7 @@ async fn a_key_file_that_is_lost_later_is_told_and_nothing_else_changes() {
     assert_eq!(state.key_id.as_deref(), Some(key('A').id()));
 }
 
-// fault 20, 91
+// faults 20, 91
 #[tokio::test(start_paused = true)]
 async fn a_refused_new_key_is_shown_and_the_file_is_read_again() {
     let answers: [(char, &[&str]); 2] = [('A', &["1h"]), ('B', &["unauthorized x2", "1h"])];
