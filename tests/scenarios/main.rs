@@ -2,6 +2,5 @@
 
 mod bench;
 mod broker;
-mod fleet;
 mod replay;
 mod story;
