@@ -152,12 +152,19 @@ impl Watch {
         if self.succeeded > lease.published {
             return Ok(());
         }
-        let part = self.settings.at - self.settings.jitter;
-        let due = lease.issued + lease.lifetime().mul_f64(part.max(0.0));
+        let due = lease.issued + lease.lifetime().mul_f64(self.least_part());
         if now + Duration::from_secs(1) < due {
             return Err(format!("a needless mint, {:?} before its time", due.since(now)));
         }
         Ok(())
+    }
+
+    /// The part of a life that passes at the least: a refresh may lie at any point of a whole period
+    /// that does not reach beyond `at + jitter`, and one that makes up for lost time a little sooner.
+    fn least_part(&self) -> f64 {
+        const MADE_UP: f64 = 0.1;
+        let RefreshSettings { at, jitter, .. } = self.settings;
+        if jitter > 0.0 { (at - jitter).min(jitter).clamp(0.0, MADE_UP) } else { at.min(MADE_UP) }
     }
 
     /// Takes note that a mint has ended or was given up.
