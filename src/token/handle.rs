@@ -313,7 +313,7 @@ impl Handle {
 
     /// Mints now because an operator says so.
     pub async fn refresh(&self) -> Refreshed {
-        let before = *self.shared.serial.borrow();
+        let before = self.latest();
         let heard = self.ask(Command::Ask).await;
         match (self.current(), heard) {
             (Some((newer, _)), _) if newer.serial() > before => Refreshed::New(newer),
