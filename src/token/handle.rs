@@ -16,7 +16,7 @@ use super::{
     lease::Serial,
     published::{self, Published},
     state::State,
-    timing::{RefreshSettings, Tick, Wall},
+    timing::{Tick, Wall},
 };
 use crate::{
     okta::issuer::Allowance, process::clock::Clock, telemetry::metrics::CredentialMetrics,
@@ -59,7 +59,6 @@ pub(super) enum Command {
     Want(Duration, oneshot::Sender<Heard>),
     Ask(oneshot::Sender<Heard>),
     Lapsed(Serial),
-    Configure(RefreshSettings),
     KeyEnds(KeyEnd),
 }
 
@@ -320,12 +319,6 @@ impl Handle {
             (_, Heard::Throttled(wait)) => Refreshed::Throttled(wait),
             (_, Heard::Served | Heard::Nothing) => Refreshed::Failed,
         }
-    }
-
-    /// Changes the times of the refresh.
-    pub async fn configure(&self, settings: RefreshSettings) {
-        // A broker that has ended is not to be configured.
-        self.commands.send(Command::Configure(settings)).await.ok();
     }
 
     /// Tells when a key ends: no token of it is served after that.
