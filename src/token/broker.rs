@@ -260,7 +260,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         let failed = match step.publish.take() {
             Some(publish) => {
                 engine.adopt(publish.key, &mut self.desk);
-                self.desk.publish(grant, publish, mint);
+                self.desk.publish(grant, publish, mint, engine);
                 if let Some(published) = self.desk.shared.last() {
                     self.keys.keep(&engine.current, &published);
                 }
@@ -403,18 +403,20 @@ impl Desk {
         self.shared.clock.tick()
     }
 
-    fn publish(&mut self, grant: Grant, publish: Publish, mint: Mint) {
+    fn publish(&mut self, grant: Grant, publish: Publish, mint: Mint, engine: &Engine) {
         let wall = self.shared.clock.wall();
         let lease = publish.lease;
         let published = Published::new(grant, lease, wall);
         let lived = lease.published.since(lease.issued);
         self.shared.metrics.set_token(wall - lived, published.wall_end());
         self.log_refresh(&published, mint);
-        self.shared.publish(published);
         self.state.failing = None;
         if publish.key == Key::Candidate {
             self.state.candidate_failing = None;
         }
+        // Whoever is woken by the word of the token may look at this, too.
+        self.show(Some(engine));
+        self.shared.publish(published);
         for waiter in self.waiters.drain(..) {
             Self::answer(Some(waiter), Heard::Served);
         }
