@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arc_swap::ArcSwap;
-use tokio::{sync::Notify, task::spawn_blocking};
+use tokio::{
+    sync::{Notify, watch},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, Commons, supervise::supervise};
@@ -58,8 +60,8 @@ struct Running {
     credential: Credential,
     seat: Arc<BrokerSeat>,
     handle: Handle,
-    /// The times of the refresh, for brokers that are yet to start.
-    refresh: Arc<ArcSwap<RefreshSettings>>,
+    /// The times of the refresh, for the broker that runs and for those that are yet to start.
+    refresh: watch::Sender<RefreshSettings>,
     nudge: Arc<Notify>,
     stop: CancellationToken,
     superseded: Arc<Superseded>,
@@ -140,9 +142,7 @@ impl Fleet {
 
     fn tuned(&mut self, mut kept: Running, credential: &Credential) -> Running {
         if kept.credential.refresh != credential.refresh {
-            let (handle, refresh) = (kept.handle.clone(), credential.refresh);
-            kept.refresh.store(Arc::new(refresh));
-            self.commons.tasks.spawn(async move { handle.configure(refresh).await });
+            kept.refresh.send_replace(credential.refresh);
         }
         let is_rotated_as_before = kept.credential.rotation == credential.rotation;
         kept.credential = credential.clone();
@@ -187,7 +187,7 @@ impl Fleet {
             credential: credential.clone(),
             seat,
             handle,
-            refresh: Arc::new(ArcSwap::from_pointee(credential.refresh)),
+            refresh: watch::Sender::new(credential.refresh),
             nudge: Arc::default(),
             stop: CancellationToken::new(),
             superseded: Arc::default(),
@@ -200,13 +200,13 @@ impl Fleet {
         let (credential, client) = (running.credential.clone(), Arc::clone(&running.mints));
         let (superseded, cache) = (Arc::clone(&running.superseded), running.cache.clone());
         let clock = Arc::clone(&self.commons.clock);
-        let refresh = Arc::clone(&running.refresh);
+        let refresh = running.refresh.subscribe();
         let name = format!("broker {}", running.handle.name());
         supervise(&self.commons, name, running.stop.clone(), move || {
             let seat = Arc::clone(&seat);
             let keys = FollowedKey::new(&credential, &nudge, &superseded, seat.name())
                 .kept_in(cache.clone(), &clock);
-            let (settings, client) = (**refresh.load(), Arc::clone(&client));
+            let (settings, client) = (refresh.clone(), Arc::clone(&client));
             async move { seat.run(settings, client, keys, system_chance()).await }
         });
     }

@@ -193,7 +193,8 @@ impl Sink {
     pub async fn run(self: Arc<Self>) {
         let mut rest = REST.0;
         loop {
-            let seen = self.handle.current().map_or(Serial::NONE, |(token, _)| token.serial());
+            // A token that is over is no news either.
+            let seen = self.handle.latest();
             let done = self.fill().await;
             let changed = self.handle.changed_from(seen);
             if done.is_ok() {

@@ -20,6 +20,7 @@ use crate::{
     token::{
         backoff::{Failure, Mend},
         handle::{Handle, KeyEnd},
+        lease::Serial,
         timing::{Tick, Wall},
     },
 };
@@ -50,6 +51,8 @@ pub(super) struct Work<'s, I> {
     list_at: Tick,
     /// A newer key is in the file, and the end of the last token of the old one.
     adopting: Option<Wall>,
+    /// The latest token when the broker was looked at.
+    looked_at: Serial,
     /// The command has not got the new key yet: when it is tried, and the rest after a failure.
     untold: Option<(Tick, Duration)>,
 }
@@ -70,6 +73,7 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
             list_at: Tick::default(),
             // Of tokens that an earlier process gave out nothing is known but how long they can live.
             adopting: Some(seat.clock.wall() + DAY),
+            looked_at: Serial::NONE,
             untold: None,
         };
         work.note_superseded();
@@ -242,13 +246,12 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
         let rest = until.map_or(LONGEST_REST, |until| until.since(wall)).min(LONGEST_REST);
         let untold = self.untold.map(|(at, _)| at);
         let wake_at = untold.into_iter().fold(tick + rest, Tick::min);
-        let own = Some(self.seat.own.clone());
         let asking = (self.seat.asking)();
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.seat.clock.sleep_until(wake_at) => {}
             () = self.seat.site.keep() => {}
-            () = newer_token(own) => {}
+            _newer = self.seat.own.changed_from(self.looked_at) => {}
             () = newer_token(asking) => {}
             command = line.recv() => match command {
                 Some(Command::Rotate(reply)) => self.asked(reply),
@@ -259,6 +262,7 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
                 None => stop.cancelled().await,
             },
         }
+        self.looked_at = self.seat.own.latest();
         self.look_at_broker();
     }
 

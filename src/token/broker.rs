@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::{
     backoff::{Failure, Mend},
@@ -57,9 +57,11 @@ impl BrokerSeat {
     }
 
     /// Runs a broker until it is dropped; what an earlier one published goes on being served.
+    ///
+    /// Of settings that change the latest hold, however fast they follow each other.
     pub async fn run<I: Issuer, K: Keys>(
         &self,
-        settings: RefreshSettings,
+        settings: watch::Receiver<RefreshSettings>,
         issuer: Arc<I>,
         keys: K,
         chance: Chance,
@@ -81,7 +83,7 @@ impl BrokerSeat {
 
 struct Broker<I, K> {
     desk: Desk,
-    settings: RefreshSettings,
+    settings: watch::Receiver<RefreshSettings>,
     issuer: Arc<I>,
     keys: K,
     /// There is none until a key could be read.
@@ -116,6 +118,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
                 biased;
                 happened = Engine::next(self.engine.as_mut()) => self.happened(happened),
                 news = self.keys.next() => self.key_news(news),
+                Ok(()) = self.settings.changed() => self.configure(),
                 Some(command) = line.recv() => self.hear(command),
             }
         }
@@ -138,13 +141,12 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
                 self.step(Event::Asked, Some(reply));
             }
             Command::Lapsed(serial) => self.step(Event::Lapsed(serial), None),
-            Command::Configure(settings) => self.configure(settings),
             Command::KeyEnds(end) => self.key_ends(end),
         }
     }
 
-    fn configure(&mut self, settings: RefreshSettings) {
-        self.settings = settings;
+    fn configure(&mut self) {
+        let settings = *self.settings.borrow_and_update();
         let chance = (self.desk.chance)();
         if let Some(engine) = &mut self.engine {
             engine.policy.reconfigure(settings, chance);
@@ -215,7 +217,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         let last = self.desk.shared.last();
         let lease = last.as_ref().map(|published| published.lease());
         self.engine = Some(Engine {
-            policy: Policy::new(self.settings, lease),
+            policy: Policy::new(*self.settings.borrow_and_update(), lease),
             current: key,
             candidate: None,
             flight: None,
@@ -258,7 +260,7 @@ impl<I: Issuer, K: Keys> Broker<I, K> {
         let failed = match step.publish.take() {
             Some(publish) => {
                 engine.adopt(publish.key, &mut self.desk);
-                self.desk.publish(grant, publish, mint);
+                self.desk.publish(grant, publish, mint, engine);
                 if let Some(published) = self.desk.shared.last() {
                     self.keys.keep(&engine.current, &published);
                 }
@@ -401,18 +403,20 @@ impl Desk {
         self.shared.clock.tick()
     }
 
-    fn publish(&mut self, grant: Grant, publish: Publish, mint: Mint) {
+    fn publish(&mut self, grant: Grant, publish: Publish, mint: Mint, engine: &Engine) {
         let wall = self.shared.clock.wall();
         let lease = publish.lease;
         let published = Published::new(grant, lease, wall);
         let lived = lease.published.since(lease.issued);
         self.shared.metrics.set_token(wall - lived, published.wall_end());
         self.log_refresh(&published, mint);
-        self.shared.publish(published);
         self.state.failing = None;
         if publish.key == Key::Candidate {
             self.state.candidate_failing = None;
         }
+        // Whoever is woken by the word of the token may look at this, too.
+        self.show(Some(engine));
+        self.shared.publish(published);
         for waiter in self.waiters.drain(..) {
             Self::answer(Some(waiter), Heard::Served);
         }

@@ -54,9 +54,9 @@ fn trouble() -> News {
 fn start() -> (Handle, UnboundedSender<News>) {
     let (tell, told) = unbounded_channel();
     let (seat, handle) = BrokerSeat::new("default", Arc::new(SystemClock), &Metrics::new());
-    let settings = RefreshSettings::default();
     let run = async move {
-        seat.run(settings, Arc::new(Choosy), Told(told), Box::new(|| 0.5)).await;
+        let settings = watch::Sender::new(RefreshSettings::default());
+        seat.run(settings.subscribe(), Arc::new(Choosy), Told(told), Box::new(|| 0.5)).await;
     };
     tokio_util::task::TaskTracker::new().spawn(run);
     (handle, tell)

@@ -16,7 +16,7 @@ use super::{
     lease::Serial,
     published::{self, Published},
     state::State,
-    timing::{RefreshSettings, Tick, Wall},
+    timing::{Tick, Wall},
 };
 use crate::{
     okta::issuer::Allowance, process::clock::Clock, telemetry::metrics::CredentialMetrics,
@@ -59,7 +59,6 @@ pub(super) enum Command {
     Want(Duration, oneshot::Sender<Heard>),
     Ask(oneshot::Sender<Heard>),
     Lapsed(Serial),
-    Configure(RefreshSettings),
     KeyEnds(KeyEnd),
 }
 
@@ -313,19 +312,13 @@ impl Handle {
 
     /// Mints now because an operator says so.
     pub async fn refresh(&self) -> Refreshed {
-        let before = *self.shared.serial.borrow();
+        let before = self.latest();
         let heard = self.ask(Command::Ask).await;
         match (self.current(), heard) {
             (Some((newer, _)), _) if newer.serial() > before => Refreshed::New(newer),
             (_, Heard::Throttled(wait)) => Refreshed::Throttled(wait),
             (_, Heard::Served | Heard::Nothing) => Refreshed::Failed,
         }
-    }
-
-    /// Changes the times of the refresh.
-    pub async fn configure(&self, settings: RefreshSettings) {
-        // A broker that has ended is not to be configured.
-        self.commands.send(Command::Configure(settings)).await.ok();
     }
 
     /// Tells when a key ends: no token of it is served after that.

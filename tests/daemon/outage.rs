@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use bearerd::emulator::{Emulator, Options};
+use bearerd::emulator::{Emulator, FaultPlan, Options};
 
-use crate::bench::{Reply, Stand, Visitor, seconds_of, until, wall};
+use crate::{
+    bench::{Reply, Stand, Visitor, rotating, seconds_of, until, wall},
+    descriptors::processor,
+    reload::reload,
+};
 
 /// Room for clocks that are read one after the other.
 const CLOCKS: f64 = 0.1;
@@ -63,6 +67,26 @@ fn assert_no_token(reply: &Reply, reason: &str) {
     assert!(reply.json()["detail"].as_str().unwrap().contains(reason), "{reply:?}");
     let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{wait}");
+}
+
+// fault 202: neither a sink nor the rotation takes the token that is over for a new one
+#[tokio::test]
+async fn an_outage_past_the_end_of_the_token_keeps_nobody_busy() {
+    let mut stand = rotating::fresh().await;
+    stand.issuer.set_lifetime(Duration::from_secs(3));
+    let sink = stand.home.path("token").to_str().unwrap().to_owned();
+    stand.home.set("sinks.app.path", sink);
+    let daemon = stand.start().await;
+    assert_eq!(daemon.get("apps", "/v1/token").await.status, 200);
+    stand.issuer.inject("503".parse::<FaultPlan>().unwrap());
+    until("the token is over", async || daemon.get("apps", "/v1/token").await.status == 503).await;
+    // The sink is another one now, and the rotation looks around.
+    stand.home.set("sinks.app.format", "json");
+    assert!(reload(&stand, &daemon).await);
+    let before = processor(&daemon);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let took = processor(&daemon) - before;
+    assert!(took < 0.3, "{took} s of 3 s");
 }
 
 // fault 81

@@ -18,7 +18,10 @@ use bearerd::{
         timing::{RefreshSettings, Tick, Wall},
     },
 };
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -41,6 +44,7 @@ pub(crate) struct Daemon {
     pub(crate) handle: Handle,
     pub(crate) kept: Kept,
     pub(crate) tasks: JoinSet<()>,
+    pub(crate) settings: watch::Sender<RefreshSettings>,
     seat: Arc<BrokerSeat>,
     superseded: Arc<Superseded>,
     broker: AbortHandle,
@@ -74,7 +78,9 @@ impl Machine {
         let seat = Arc::new(seat);
         let (mut tasks, superseded) = (JoinSet::new(), Arc::<Superseded>::default());
         let tokens = Kept::default();
-        let broker = self.broker(&seat, &superseded, &tokens, settings, kept, &mut tasks);
+        let settings = watch::Sender::new(settings);
+        let told = settings.subscribe();
+        let broker = self.broker(&seat, &superseded, &tokens, told, kept, &mut tasks);
         let rotation = self.plan.every.map(|every| {
             let neighbours = Neighbours {
                 issuer: self.line(false),
@@ -96,14 +102,15 @@ impl Machine {
             asked
         });
         self.issuer.watch(|watch| watch.begin(handle.clone(), self.clock.tick()));
-        Daemon { handle, kept: tokens, tasks, seat, superseded, broker, rotation }
+        Daemon { handle, kept: tokens, tasks, settings, seat, superseded, broker, rotation }
     }
 
     /// Ends the broker alone, as a bug does, and starts another one on the same seat.
-    pub(crate) fn start_broker_anew(&mut self, daemon: &mut Daemon, settings: RefreshSettings) {
+    pub(crate) fn start_broker_anew(&mut self, daemon: &mut Daemon) {
         daemon.broker.abort();
+        let told = daemon.settings.subscribe();
         let Daemon { seat, superseded, kept, tasks, .. } = daemon;
-        daemon.broker = self.broker(seat, superseded, kept, settings, None, tasks);
+        daemon.broker = self.broker(seat, superseded, kept, told, None, tasks);
         self.issuer.watch(|watch| watch.begin(daemon.handle.clone(), self.clock.tick()));
     }
 
@@ -112,7 +119,7 @@ impl Machine {
         seat: &Arc<BrokerSeat>,
         superseded: &Arc<Superseded>,
         tokens: &Kept,
-        settings: RefreshSettings,
+        settings: watch::Receiver<RefreshSettings>,
         kept: Option<(Grant, Lease)>,
         tasks: &mut JoinSet<()>,
     ) -> AbortHandle {

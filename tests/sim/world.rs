@@ -273,7 +273,7 @@ impl<'h> World<'h> {
         self.disturb();
         if let Some(daemon) = &mut self.daemon {
             self.machine.story.tell("broker", "ends and begins anew");
-            self.machine.start_broker_anew(daemon, self.settings);
+            self.machine.start_broker_anew(daemon);
         }
     }
 
@@ -416,7 +416,8 @@ impl<'h> World<'h> {
                 self.clients.spawn(async move { drop(rotation.rotate().await) });
             }
             _ => {
-                let Some(handle) = self.handle() else { return };
+                let Some(daemon) = &self.daemon else { return };
+                let told = daemon.settings.clone();
                 let at = self.dice.pick(&[0.3, 0.5, 0.7]);
                 self.settings = RefreshSettings { at, ..self.settings };
                 let settings = self.settings;
@@ -428,7 +429,7 @@ impl<'h> World<'h> {
                     watch.prompt(now, settings.max_lifetime);
                 });
                 self.disturb();
-                self.clients.spawn(async move { handle.configure(settings).await });
+                told.send_replace(settings);
             }
         }
     }

@@ -10,7 +10,10 @@ use bearerd::{
     telemetry::metrics::Metrics,
     token::{broker::BrokerSeat, handle::Handle, timing::RefreshSettings},
 };
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
 use clock::SimClock;
 use issuer::FakeIssuer;
@@ -28,7 +31,7 @@ pub(crate) struct Bench {
     pub(crate) keys: KeyDesk,
     pub(crate) handle: Handle,
     pub(crate) metrics: Metrics,
-    pub(crate) settings: RefreshSettings,
+    pub(crate) settings: watch::Sender<RefreshSettings>,
     seat: Arc<BrokerSeat>,
     /// Ends every task when the bench is dropped.
     pub(crate) tasks: JoinSet<()>,
@@ -46,7 +49,7 @@ impl Bench {
             keys: KeyDesk::default(),
             handle,
             metrics,
-            settings,
+            settings: watch::Sender::new(settings),
             seat: Arc::new(seat),
             tasks: JoinSet::new(),
         }
@@ -69,7 +72,7 @@ impl Bench {
     pub(crate) fn start(&mut self) -> AbortHandle {
         let keys: FakeKeys = self.keys.open();
         let (seat, issuer) = (Arc::clone(&self.seat), Arc::clone(&self.issuer));
-        let settings = self.settings;
+        let settings = self.settings.subscribe();
         self.tasks.spawn(async move {
             let chance = Box::new(|| 0.5);
             seat.run(settings, issuer, keys, chance).await;

@@ -91,14 +91,14 @@ async fn new_settings_hold_for_the_token_at_hand() {
     let next = |bench: &Bench| bench.handle.state().next_refresh.map(|at| at.since(BOOT));
     assert_eq!(next(&bench), Some(secs(1800)));
     let earlier = RefreshSettings { at: 0.25, ..RefreshSettings::default() };
-    bench.handle.configure(earlier).await;
+    bench.settings.send_replace(earlier);
     bench.settle().await;
     assert_eq!(next(&bench), Some(secs(900)));
-    bench.handle.configure(RefreshSettings::default()).await;
+    bench.settings.send_replace(RefreshSettings::default());
     bench.settle().await;
     assert_eq!(next(&bench), Some(secs(900)), "never put off");
     let shorter = RefreshSettings { max_lifetime: secs(600), ..RefreshSettings::default() };
-    bench.handle.configure(shorter).await;
+    bench.settings.send_replace(shorter);
     bench.settle().await;
     assert_eq!(next(&bench), Some(secs(300)));
     bench.pass(secs(301)).await;
