@@ -1,6 +1,8 @@
 //! One way to serve: accept, guard, answer, count; for listeners, telemetry and control alike.
 
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod in_memory;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
