@@ -29,6 +29,10 @@
     feature = "emulator",
     doc = "| [`emulator`] | the emulated issuer, a stranger to all others |"
 )]
+#![cfg_attr(
+    feature = "fuzzing",
+    doc = "| [`fuzzing`] | what has to hold whatever bytes come; not part of what is shipped |"
+)]
 //!
 //! Arrows between rooms point one way; `tests/architecture` holds them to it.
 //!
@@ -76,6 +80,13 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+#[cfg(any(test, feature = "fuzzing"))]
+#[expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "an invariant that does not hold panics"
+)]
+pub mod fuzzing;
 pub mod key;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;

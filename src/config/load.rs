@@ -29,7 +29,21 @@ const VARIABLE: &str = "variable";
 
 /// Merges all sources into one tree; `Err` when a file cannot be made sense of.
 pub(super) fn merge(sources: &Sources) -> Result<(Node, Vec<Finding>), Vec<Finding>> {
-    let documents = documents(sources)?;
+    Ok(lay(&documents(sources)?, sources))
+}
+
+/// Merges as if a file of this name held these bytes; no file is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn merge_bytes(
+    name: &Path,
+    content: &[u8],
+    sources: &Sources,
+) -> Result<(Node, Vec<Finding>), Vec<Finding>> {
+    let document = Document::of(name, file::text(content)).map_err(|finding| vec![finding])?;
+    Ok(lay(&[document], sources))
+}
+
+fn lay(documents: &[Document], sources: &Sources) -> (Node, Vec<Finding>) {
     let (mut pairs, findings) = environment::pairs(&sources.environment, |section| {
         documents.iter().flat_map(|document| document.names(section)).collect()
     });
@@ -39,7 +53,7 @@ pub(super) fn merge(sources: &Sources) -> Result<(Node, Vec<Finding>), Vec<Findi
     // Nothing below ROOT means that no source sets any key.
     let value = figment.find_value(ROOT).unwrap_or_else(|_| Dict::new().into());
     let lines = documents.iter().map(|document| (&*document.path, &document.lines)).collect();
-    Ok((Planter { figment: &figment, lines }.node(value, &mut Vec::new()), findings))
+    (Planter { figment: &figment, lines }.node(value, &mut Vec::new()), findings)
 }
 
 /// Reads a list of plain values as TOML spells it; `None` for other text.
@@ -61,11 +75,16 @@ struct Document {
 
 impl Document {
     fn read(path: &Path, around: &Surroundings) -> Result<Self, Finding> {
+        Self::of(path, file::read(path, around))
+    }
+
+    /// Makes sense of what stood in a file, or says what is wrong with that.
+    fn of(path: &Path, text: Result<String, Complaint>) -> Result<Self, Finding> {
         let refuse = |complaint: Complaint, line| {
             let origin = Origin::File { path: path.into(), line };
             complaint.at(Severity::Error, None, origin)
         };
-        let text = file::read(path, around).map_err(|complaint| refuse(complaint, None))?;
+        let text = text.map_err(|complaint| refuse(complaint, None))?;
         let is_json = path.extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
         let (parsed, lines) = match is_json {
             true => (json(&text), Lines::default()),

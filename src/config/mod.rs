@@ -45,7 +45,23 @@ pub struct Loaded {
 ///
 /// All findings at once, warnings among them, if at least one is an error.
 pub fn load(sources: &Sources) -> Result<Loaded, Findings> {
-    let (tree, found) = load::merge(sources).map_err(Findings)?;
+    validate(load::merge(sources), sources)
+}
+
+/// Loads as if a file of this name held these bytes; no file is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn load_bytes(
+    name: &std::path::Path,
+    content: &[u8],
+    sources: &Sources,
+) -> Result<Loaded, Findings> {
+    validate(load::merge_bytes(name, content, sources), sources)
+}
+
+type Merged = Result<(Node, Vec<Finding>), Vec<Finding>>;
+
+fn validate(merged: Merged, sources: &Sources) -> Result<Loaded, Findings> {
+    let (tree, found) = merged.map_err(Findings)?;
     let (config, journal) = read(&tree, &sources.surroundings);
     journal.report(found);
     let (effective, findings) = journal.into_parts();

@@ -157,8 +157,9 @@ impl Journal {
         let repaired = self.lost.as_ref().is_some_and(|lost| lost.repaired)
             || self.retired(&self.key_id).is_some_and(|before| before.repaired);
         let old = std::mem::replace(&mut self.key_id, new.to_owned());
-        self.retired.retain(|retired| retired.id != old && retired.id != new);
-        if old != new {
+        let is_in_hand = |id: &str| id.eq_ignore_ascii_case(&old) || id.eq_ignore_ascii_case(new);
+        self.retired.retain(|retired| !is_in_hand(&retired.id));
+        if !old.eq_ignore_ascii_case(new) {
             self.retired.insert(0, Retired { id: old, ends, repaired, delete_at: None });
         }
         self.retired.truncate(REMEMBERED);
@@ -335,6 +336,17 @@ mod tests {
         early.ask(at(1000));
         early.ask(at(2000));
         assert_eq!((early.asks_of_a_day(at(10)), early.day_ends(at(10))), (2, Some(at(87_400))));
+    }
+
+    // fault 123
+    #[test]
+    fn ids_are_the_same_in_either_case() {
+        let mut journal = Journal::new(&id(1), at(0));
+        journal.succeed(&id(2), at(10), at(20));
+        journal.succeed(&id(1).to_uppercase(), at(30), at(40));
+        assert!(journal.retired(&id(1)).is_none(), "the key in use is not retired");
+        journal.succeed(&id(1), at(50), at(60));
+        assert_eq!((journal.retired.len(), &*journal.retired[0].id), (1, &*id(2)));
     }
 
     #[test]

@@ -245,14 +245,20 @@ impl Rotation {
             self.turn(Phase::Proving);
             return Step::Prove;
         }
-        let deletions = journal.retired.iter().filter_map(|retired| retired.delete_at);
+        // One that is not to be carried out any more is nothing to wait for.
+        let planned = journal.retired.iter().filter(|_| self.deletes());
+        let deletions = planned.filter_map(|retired| retired.delete_at);
         Step::Rest(deletions.chain(due).chain(over).min())
     }
 
     fn deletable(&self, now: Wall) -> Option<String> {
         let retired = &self.journal.as_ref()?.retired;
-        let is_due = |at: Wall| self.plan.delete_old && !self.is_off && at <= now;
+        let is_due = |at: Wall| self.deletes() && at <= now;
         retired.iter().find(|old| old.delete_at.is_some_and(is_due)).map(|old| old.id.clone())
+    }
+
+    const fn deletes(&self) -> bool {
+        self.plan.delete_old && !self.is_off
     }
 
     /// Takes the outcome of the step that was said last.
@@ -469,3 +475,7 @@ impl Rotation {
 #[cfg(test)]
 #[path = "rotation_laws.rs"]
 mod laws;
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "rotation_world.rs"]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what breaks a law panics")]
+pub(crate) mod world;

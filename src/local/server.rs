@@ -2,6 +2,8 @@
 
 mod brief;
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod in_memory;
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 

@@ -275,11 +275,14 @@ fn jwt_end(token: &str) -> Option<Wall> {
     parts.next()?;
     let claims = zeroize::Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
     let Claims { exp } = serde_json::from_slice(&claims).ok()?;
-    Duration::try_from_secs_f64(exp.floor()).ok().map(Wall::from_unix)
+    // Before 1970 is over like any other past; what no clock reaches extends nothing.
+    let since_epoch = Duration::try_from_secs_f64(exp.max(0.0).floor()).unwrap_or(Duration::MAX);
+    Some(Wall::from_unix(since_epoch))
 }
 
-/// RFC 6750 section 2.1: what can stand behind `Bearer`.
-fn is_b64token(token: &str) -> bool {
+/// Tells whether a token can stand behind `Bearer` (RFC 6750 section 2.1).
+#[must_use]
+pub fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
     !body.is_empty() && token.len() <= LONGEST_TOKEN && body.bytes().all(fits)

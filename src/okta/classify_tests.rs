@@ -162,10 +162,14 @@ fn the_earlier_of_expires_at_and_exp_counts() {
     assert_eq!(lifetime(r#"{"exp":1769990000}"#), 3600);
     assert_eq!(lifetime(r#"{"exp":"soon"}"#), 3600);
     assert_eq!(lifetime(r#"{"exp":1e300}"#), 3600);
-    assert_eq!(lifetime(r#"{"exp":-1e300}"#), 3600);
     assert_eq!(lifetime("no json"), 3600);
     let token = format!("e30.{}", URL_SAFE_NO_PAD.encode(r#"{"exp":1769847000}"#));
     assert_eq!(grant(&GOOD.replace("SNTL.t-._~+/==", &token)).lifetime.as_secs(), 3600);
+    for before in ["-1", "-1e300", "1769846400"] {
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{before}}}")));
+        let body = GOOD.replace("SNTL.t-._~+/==", &token);
+        assert_eq!(reason(200, &[JSON], &body), Some(Reason::Expired), "{before}");
+    }
 }
 
 // faults 30, 66, 68

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     key::api_key::ApiKey,
-    okta::classify::Grant,
+    okta::classify::{Grant, is_b64token},
     process::{
         durable_file::{self, DurableError, Look},
         owned_file::{Access, FileError, read_file},
@@ -182,7 +182,7 @@ impl Kept<'_> {
             expires: Tick::from_boot(moment(self.expires)).min(now + left),
         };
         // What was issued later than now is of no boot of this machine.
-        if !lease.is_valid(now) || lease.issued > now {
+        if !lease.is_valid(now) || lease.issued > now || !is_b64token(self.token) {
             return None;
         }
         let grant = Grant {
@@ -210,6 +210,10 @@ fn random<const N: usize>() -> Option<[u8; N]> {
     SystemRandom::new().fill(&mut bytes).ok()?;
     Some(bytes)
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "cache_sealed.rs"]
+pub(crate) mod sealed;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ pub mod budget;
 pub mod cache;
 pub mod format;
 pub mod handle;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod held;
 pub mod keys;
 pub mod lease;
 pub mod policy;

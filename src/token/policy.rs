@@ -643,3 +643,7 @@ fn positive(rest: Duration) -> Option<Duration> {
 #[cfg(test)]
 #[path = "policy_laws.rs"]
 mod laws;
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "policy_world.rs"]
+#[expect(clippy::panic, clippy::indexing_slicing, reason = "what breaks a law panics")]
+pub(crate) mod world;

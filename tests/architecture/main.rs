@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Each room and the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     (
         "app",
         &[
@@ -51,6 +51,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("config", &[]),
     ("control", &["local", "outlet", "process", "proxy", "rotator", "telemetry", "token"]),
     ("emulator", &["okta"]),
+    ("fuzzing", &["config", "key", "local", "okta", "process", "proxy", "telemetry", "token"]),
     ("key", &["config", "process"]),
     ("kubernetes", &["config", "key", "process"]),
     ("local", &["config", "okta", "outlet", "process", "proxy", "telemetry", "token"]),

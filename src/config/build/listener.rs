@@ -114,15 +114,15 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
         [only] => Some(only.as_str()),
         known => known.iter().map(String::as_str).find(|name| *name == "default"),
     };
-    let Some(default) = default else {
+    let names = match (default, known) {
+        (Some(default), _) => section.get("credentials", &kind, vec![default.to_owned()]),
         // Where there is no credential at all that is reported, once, and is enough.
-        let remedy = format!("name some of {}, the default first", known.join(", "));
-        return match known {
-            [] => section.find("credentials", &kind),
-            _ => section.need("credentials", &kind, &remedy),
-        };
+        (None, []) => return section.find("credentials", &kind),
+        (None, known) => {
+            let remedy = format!("name some of {}, the default first", known.join(", "));
+            section.need("credentials", &kind, &remedy)?
+        }
     };
-    let names = section.get("credentials", &kind, vec![default.to_owned()]);
     names.iter().for_each(|name| check_known(section, "credentials", name, known));
     Some(names)
 }

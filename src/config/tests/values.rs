@@ -291,3 +291,17 @@ fn more_connections_than_descriptors_are_said() {
     assert_said(&said(Some(1024), "serve = [\"proxy\"]"), "may take 2048 descriptors", "");
     assert_eq!(said(Some(1024), "serve = [\"proxy\"]\nmax_connections = 512"), [""; 0]);
 }
+
+// fault 248
+#[test]
+fn a_listener_names_configured_credentials_only_also_where_none_is_the_default() {
+    let two = BASE.replace("credentials.default", "credentials.b")
+        + "[credentials.c]\nteam_name = \"acme\"\nkey_file = \"c.json\"\n";
+    let with = |credentials: &str| {
+        said(&format!(
+            "{two}[listeners.a]\nbind = \"unix:/run/a/s\"\ncredentials = {credentials}\n"
+        ))
+    };
+    assert_said(&with("[\"b\", \"x\"]"), "is not configured; write one of b, c", "x");
+    assert_eq!(with("[\"c\", \"b\"]"), [""; 0]);
+}
