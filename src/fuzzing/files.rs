@@ -18,7 +18,7 @@ use crate::{
     token::cache::sealed,
 };
 
-// faults 34, 90, 227
+// Rows that this is about (faults 34, 90, 227).
 pub(super) fn key_file(data: &[u8]) {
     let read = ApiKey::from_json(data);
     assert_eq!(read.as_ref().err(), ApiKey::from_json(data).as_ref().err(), "the same flaw");
@@ -98,7 +98,7 @@ pub(super) fn key_parts(data: &[u8]) {
     }
 }
 
-// faults 123, 125, 238
+// Rows that this is about (faults 123, 125, 238).
 pub(super) fn rotation_journal(data: &[u8]) {
     let read = Journal::read(data);
     assert_eq!(read, Journal::read(data));

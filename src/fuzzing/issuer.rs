@@ -29,7 +29,7 @@ const LONGEST_REST: Duration = Duration::from_secs(15 * 60);
 /// What chance adds to it after a first failure, at the most.
 const SPREAD: Duration = Duration::from_secs(1);
 
-// faults 3, 5, 9, 11, 12, 25, 29, 34, 35, 227
+// Rows that this is about (faults 3, 5, 9, 11, 12, 25, 29, 34, 35, 227).
 pub(super) fn mint_answer(data: &[u8]) {
     let written = Written::read(data);
     let answer = written.answer();
@@ -108,7 +108,7 @@ fn check_refusal(answer: &Answer<'_>, error: &MintError) {
     }
 }
 
-// faults 23 to 25
+// Rows that this is about (faults 23, 24, 25).
 pub(super) fn retry_headers(data: &[u8]) {
     let written = Written::read(data);
     let answer = written.answer();
@@ -172,7 +172,7 @@ fn check_skew(answer: &Answer<'_>) {
     }
 }
 
-// faults 4, 5, 276, 278
+// Rows that this is about (faults 4, 5, 276, 278).
 pub(super) fn timestamp(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Some(Timestamp::At(seconds)) = timestamp::parse(text) else { return };
@@ -226,7 +226,7 @@ fn exp(payload: &[u8]) -> Option<f64> {
     serde_json::from_slice::<Claims>(payload).ok()?.exp.as_f64()
 }
 
-// faults 11, 34, 37, 118, 227, 276, 281
+// Rows that this is about (faults 11, 34, 37, 118, 227, 276, 281).
 pub(super) fn rotation_answer(data: &[u8]) {
     let written = Written::read(data);
     let answer = written.answer();

@@ -12,7 +12,7 @@ use crate::{
 const ORIGIN: &str = "https://acme.pam.okta.com";
 const OWN: &str = "http://localhost:8420";
 
-/// A line each: the path, a rule, a list of links, a query (faults 57, 144, 284, 285, 287).
+/// A line each: the path, a rule, a list of links, a query (faults 57, 144, 285, 287).
 pub(super) fn okta_path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.split('\n');

@@ -139,8 +139,8 @@ async fn chains_without_an_end_are_given_up_at_little_cost() {
             daemon.refresh(name).await;
         }
         let used = (processor(&daemon) - before) / 5.0;
-        // A tenth of it is enough for a release.
-        assert!(used < 1.0, "{name}: {used} s");
+        // Far less is enough for a release; without an end it would be minutes.
+        assert!(used < 5.0, "{name}: {used} s");
         assert!(issuer.bytes().is_empty(), "{name}");
     }
 }

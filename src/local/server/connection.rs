@@ -158,7 +158,8 @@ impl<A: App> Server<A> {
 /// lost, answered it is the last (fault 213).
 async fn farewell(visit: &Visit) {
     visit.stop.cancelled().await;
-    sleep(FAREWELL).await;
+    // Apart: nobody who rests needs room for this.
+    Box::pin(sleep(FAREWELL)).await;
 }
 
 /// A connection on which nothing but a watch goes on.
