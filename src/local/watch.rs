@@ -84,7 +84,7 @@ impl Watch {
     /// Writes events behind the answer's head until the client leaves, or `stop`.
     ///
     /// Whoever ends its own side, or sends anything more, has left: over TCP the two look the same.
-    pub(super) async fn run<S>(mut self, mut stream: S, stop: &CancellationToken)
+    pub(super) async fn run<S>(&mut self, stream: &mut S, stop: &CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -36,16 +36,18 @@ impl<A: App> Server<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(Watched { stream, watch, work }) = self.converse(stream, &visit).await else {
+        let Some(Watched { mut stream, mut watch, work }) = self.converse(stream, &visit).await
+        else {
             return;
         };
+        // Lent and not moved on: what is moved takes its room twice.
         tasks.spawn(async move {
             // As wholes: a place is held, and a connection counted, by what is named nowhere.
-            let (visit, _work) = (visit, work);
+            let (visit, _work) = (&visit, &work);
             tokio::select! {
                 biased;
                 () = visit.rules.superseded.cancelled() => {}
-                () = watch.run(stream, &visit.stop) => {}
+                () = watch.run(&mut stream, &visit.stop) => {}
             }
         });
     }
