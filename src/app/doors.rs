@@ -165,9 +165,9 @@ impl Doors {
             self.try_out_owners(name, listener);
             let local = self.local_token(name, listener, config);
             if let Some(door) = self.listeners.get_mut(name) {
-                door.server.app().configure(listener, local);
-                door.server.configure(&listener.guard, &listener.limits);
-                door.certify(&self.commons, name, listener, certificate(name));
+                let serve = || door.server.app().configure(listener, local);
+                door.server.change(&listener.guard, &listener.limits, certificate(name), serve);
+                door.follow_certificate(&self.commons, name, listener);
                 door.listener = listener.clone();
             }
         }
@@ -356,15 +356,8 @@ impl Taken {
 }
 
 impl Door {
-    /// Shows the certificate and sees to it that its files are watched.
-    fn certify(
-        &mut self,
-        commons: &Commons,
-        name: &str,
-        listener: &Listener,
-        certificate: Option<Arc<Certificate>>,
-    ) {
-        self.server.show(certificate);
+    /// Sees to it that the files of its certificate are watched.
+    fn follow_certificate(&mut self, commons: &Commons, name: &str, listener: &Listener) {
         let kept = self.certificate.take();
         self.certificate = listener.tls.as_ref().map(|files| {
             let kept = kept.filter(|follower| follower.has(files));

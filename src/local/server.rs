@@ -176,25 +176,41 @@ impl<A: App> Server<A> {
 
     /// Takes other rules; if they differ, whoever came in under the old ones has to come again.
     pub fn configure(&self, guard: &Guard, limits: &Limits) {
-        let rules = self.rules.load();
-        if rules.guard != *guard || rules.limits != *limits {
-            self.supersede(Rules::new(guard.clone(), limits.clone()));
-        }
-    }
-
-    fn supersede(&self, rules: Rules) {
-        self.rules.swap(Arc::new(rules)).superseded.cancel();
+        self.change(guard, limits, self.shown(), || {});
     }
 
     /// Shows a certificate to whoever comes by TCP from now on; `None` is plain HTTP.
     ///
     /// Open connections live on, but not from plain HTTP to TLS or back.
     pub fn show(&self, certificate: Option<Arc<Certificate>>) {
-        let has_tls = certificate.is_some();
-        let before = self.certificate.swap(certificate);
-        if before.is_some() != has_tls {
-            let rules = self.rules.load();
-            self.supersede(Rules::new(rules.guard.clone(), rules.limits.clone()));
+        let rules = self.rules.load();
+        self.change(&rules.guard, &rules.limits, certificate, || {});
+    }
+
+    /// Changes rules, certificate and what the app serves, so that no request meets some of the old
+    /// and some of the new.
+    ///
+    /// If the rules differ, the old ones end first: who has come in under them is not answered any
+    /// more, not even if the answer is there. Nobody comes in before the new ones are in force, and
+    /// they are the last to be (fault 259).
+    pub fn change(
+        &self,
+        guard: &Guard,
+        limits: &Limits,
+        certificate: Option<Arc<Certificate>>,
+        serve: impl FnOnce(),
+    ) {
+        let rules = self.rules.load();
+        let is_same = rules.guard == *guard
+            && rules.limits == *limits
+            && self.certificate.load().is_some() == certificate.is_some();
+        if !is_same {
+            rules.superseded.cancel();
+        }
+        self.certificate.store(certificate);
+        serve();
+        if !is_same {
+            self.rules.store(Arc::new(Rules::new(guard.clone(), limits.clone())));
         }
     }
 
@@ -319,7 +335,8 @@ impl<A: App> Server<A> {
         let outcome = tokio::select! {
             biased;
             () = visit.rules.superseded.cancelled() => return,
-            () = visit.stop.cancelled() => return,
+            // A stop leaves the time that it leaves to anybody: a request may be on its way (fault 205).
+            () = connection::farewell(&visit) => return,
             outcome = handshake => outcome,
         };
         if let Ok(Ok(stream)) = outcome {
@@ -329,12 +346,13 @@ impl<A: App> Server<A> {
         self.note(tls::REFUSED, &visit.peer);
     }
 
+    /// Answers a request, unless the rules that it came in under are over by then.
     async fn handle(
         &self,
         request: Request<Incoming>,
         visit: &Visit,
         client: &Busy,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, Superseded> {
         let began = self.common.clock.tick();
         let (mut parts, body) = request.into_parts();
         if visit.scheme == Scheme::HTTPS {
@@ -362,9 +380,12 @@ impl<A: App> Server<A> {
             forwarded.failure.into_iter().for_each(|reason| self.audit.not_forwarded(reason));
             forwarded.denied.into_iter().for_each(|why| self.note(why.label(), &visit.peer));
         }
+        if visit.rules.superseded.is_cancelled() {
+            return Err(Superseded);
+        }
         let took = self.common.clock.tick().since(began);
         self.metrics.count(endpoint, response.status().as_u16(), took);
-        response
+        Ok(response)
     }
 
     fn check(
@@ -400,6 +421,11 @@ impl<A: App> Server<A> {
         Some(Subject { credential: handle.name().to_owned(), token_id })
     }
 }
+
+/// Says that other rules are in force than those that a request came in under.
+#[derive(Debug, thiserror::Error)]
+#[error("the rules of this listener have changed")]
+struct Superseded;
 
 /// Waits until nobody is let in any more.
 async fn shut(stop: &CancellationToken, tracker: &TaskTracker) {

@@ -1,9 +1,14 @@
 //! HUP: the whole new configuration, or the whole old one.
 
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use rustix::process::Signal;
 use toml::Value;
 
-use crate::bench::{Daemon, Place, Stand, Visitor, client::request, until};
+use crate::bench::{Daemon, Place, Stand, Visitor, client::request, scale, until};
 
 /// Reloads and waits until that is over; tells whether the new configuration was taken.
 pub(crate) async fn reload(stand: &Stand, daemon: &Daemon) -> bool {
@@ -212,4 +217,53 @@ async fn the_log_level_changes_with_a_reload() {
     drop(Visitor::connect(&daemon.place("apps")).await.get("/v1/token").await);
     drop(Visitor::connect(&daemon.place("apps")).await.get("/v1/token").await);
     assert_eq!(daemon.events("connected").len(), said);
+}
+
+// fault 259: what an open listener never has, and a closed one never gives, nobody gets in between
+#[tokio::test]
+async fn no_request_meets_the_old_guard_and_the_new_credentials() {
+    let mut stand = Stand::new().await;
+    stand.home.credential("other", None);
+    stand.home.serve(&["default".to_owned(), "other".to_owned()]);
+    let open = stand.home.set("listeners.apps.credentials", vec!["default"]).saved();
+    let closed = stand.home.set("listeners.apps.credentials", vec!["other"]);
+    let closed = closed.set("listeners.apps.allow_uids", vec![12345]).saved();
+    stand.home.restore(&open);
+    let daemon = stand.start().await;
+    daemon.until_ready().await;
+    let place = daemon.place("apps");
+    let asking = AtomicBool::new(true);
+    let reloads = async {
+        for round in 0..scale("BEARERD_TEST_RELOADS", 60) {
+            stand.home.restore(if round % 2 == 0 { &closed } else { &open });
+            assert!(reload(&stand, &daemon).await);
+        }
+        asking.store(false, Ordering::Relaxed);
+    };
+    let (halves, whole) = (ask_on(&place, 6, &asking), ask_on(&place, usize::MAX, &asking));
+    let ((), halved, whole) = tokio::join!(reloads, halves, whole);
+    for statuses in [halved, whole] {
+        assert!(statuses.contains(&404) && statuses.contains(&403), "{statuses:?}");
+        assert!(!statuses.contains(&200), "{statuses:?}");
+    }
+}
+
+/// Asks for the other token again and again, in two pieces or whole; tells which statuses came.
+async fn ask_on(place: &Place, first: usize, asking: &AtomicBool) -> BTreeSet<u16> {
+    let bytes = request("GET", "/v1/token?credential=other", &[], b"");
+    let (start, rest) = bytes.split_at(first.min(bytes.len()));
+    let mut statuses = BTreeSet::new();
+    while asking.load(Ordering::Relaxed) {
+        let Ok(mut visitor) = Visitor::try_connect(place).await else { continue };
+        loop {
+            visitor.try_send(start).await;
+            visitor.try_send(rest).await;
+            let Some(reply) = visitor.try_reply().await else { break };
+            statuses.insert(reply.status);
+            if reply.status != 404 || !asking.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    statuses
 }

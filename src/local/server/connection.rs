@@ -1,7 +1,6 @@
 //! One connection from its first byte to its last.
 
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::OnceLock,
@@ -16,7 +15,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{App, FAREWELL, Server};
+use super::{App, FAREWELL, Server, Superseded};
 use crate::local::{
     busy::{Busy, LastingWork},
     guard::Denial,
@@ -121,12 +120,12 @@ impl<A: App> Server<A> {
         let service = service_fn(|request| {
             let work = busy.work();
             async move {
-                let mut response = self.handle(request, visit, busy).await;
+                let mut response = self.handle(request, visit, busy).await?;
                 // No request follows on this connection, so there is one at most.
                 if let Some(begun) = response.body_mut().take_watch() {
                     watch.set(begun).ok();
                 }
-                Ok::<_, Infallible>(response.map(|body| body.during(work)))
+                Ok::<_, Superseded>(response.map(|body| body.during(work)))
             }
         });
         let mut connection = self.http().serve_connection(TokioIo::new(stream), service);
@@ -158,7 +157,7 @@ impl<A: App> Server<A> {
 
 /// Waits for a stop, and then for who is just sending his next request: closed on him it would be
 /// lost, answered it is the last (fault 213).
-async fn farewell(visit: &Visit) {
+pub(super) async fn farewell(visit: &Visit) {
     visit.stop.cancelled().await;
     // Apart: nobody who rests needs room for this.
     Box::pin(sleep(FAREWELL)).await;
