@@ -455,3 +455,21 @@ async fn handshakes_that_fail_leak_nothing_and_fill_no_log() {
     until("all are closed", async || descriptors() <= before).await;
     assert!(daemon.events("refused").len() < 100);
 }
+
+// faults 205, 213
+#[tokio::test]
+async fn who_comes_by_tls_while_others_say_farewell_is_served_too() {
+    let tls = TlsStand::new().await;
+    let mut daemon = tls.stand.start().await;
+    daemon.token().await;
+    // Somebody who keeps a connection: the stop waits for his next request for a while.
+    let (mut kept, _) = tls.visit(&daemon).await;
+    assert_eq!(kept.get("/v1/token").await.status, 200);
+    daemon.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let (mut late, _) = tls.visit(&daemon).await;
+    let reply = late.get("/v1/token").await;
+    assert_eq!((reply.status, reply.is_last()), (200, true));
+    drop((kept, late));
+    assert!(daemon.exit().await.success());
+}
