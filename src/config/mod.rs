@@ -3,6 +3,7 @@
 //! `load` lays the sources over each other, `reader` and `kind` turn keys into values, `build`
 //! makes the model of them. Nothing stops at the first mistake: every finding is told at once.
 
+pub mod accounts;
 mod build;
 mod environment;
 mod file;

@@ -24,7 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// First rest of a key that was refused.
 const REFUSED: Duration = Duration::from_secs(30);
 /// Longest rest after a failure that a retry may mend, while a token is left.
-const COMFORT: Duration = Duration::from_secs(5 * 60);
+const COMFORT: Duration = Duration::from_secs(15 * 60);
 /// Attempts in an hour of failures, besides those that the back-off has on average.
 const SPARE: f64 = 80.0;
 /// Attempts that a success allows in a row, as the back-off begins anew.
@@ -194,7 +194,7 @@ impl Watch {
             }
             Mend::Retry => {
                 let left = self.handle.as_ref().and_then(Handle::current);
-                let left = left.map_or(Duration::ZERO, |(_, left)| left / 4);
+                let left = left.map_or(Duration::ZERO, |(_, left)| left / 2);
                 let cap = self.settings.retry_max.max(left.min(COMFORT));
                 let asked = asked.unwrap_or_default();
                 (asked, asked + cap)

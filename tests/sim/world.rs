@@ -440,7 +440,11 @@ impl<'h> World<'h> {
             self.machine.disk.spoil(false);
             self.tell("key", "the file is mended");
             let now = self.now();
-            self.machine.issuer.watch(|watch| watch.key_news(now));
+            let used = self.handle().and_then(|handle| handle.state().key_id.clone());
+            // The same key again is no news: its rest after refusals goes on.
+            if self.machine.disk.key().is_some_and(|key| used.as_deref() != Some(key.id())) {
+                self.machine.issuer.watch(|watch| watch.key_news(now));
+            }
             self.disturb();
         }
         let is_good =

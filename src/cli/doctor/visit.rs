@@ -1,32 +1,29 @@
 //! The way from a user to a listener, looked at.
 
 use std::{
-    ffi::CString,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
 };
 
-use nix::unistd::{Gid, Uid, User, getgrouplist};
-
 use super::person::{Missing, Node, Person, Visit, Way};
 use crate::{
     cli::exit::Exit,
-    config::model::{Bind, Listener},
+    config::{
+        accounts,
+        model::{Bind, Listener},
+    },
 };
 
 /// Finds a user by name or number, with all its groups.
 pub(super) fn find(name: &str) -> Result<Person, Exit> {
     let found = match name.parse() {
-        Ok(uid) => User::from_uid(Uid::from_raw(uid)),
-        Err(_) => User::from_name(name),
+        Ok(uid) => accounts::user_numbered(uid),
+        Err(_) => accounts::user_named(name),
     };
     match (found, name.parse()) {
         (Ok(Some(user)), _) => {
-            let groups = CString::new(user.name.as_str()).ok();
-            let groups = groups.and_then(|name| getgrouplist(&name, user.gid).ok());
-            let gids = groups.unwrap_or_else(|| vec![user.gid]);
-            let gids = gids.into_iter().map(Gid::as_raw).collect();
-            Ok(Person { name: user.name, uid: user.uid.as_raw(), gids })
+            let gids = accounts::groups_of(&user);
+            Ok(Person { name: user.name, uid: user.uid, gids })
         }
         // A container's user often has a number and nothing else.
         (_, Ok(uid)) => Ok(Person { name: name.to_owned(), uid, gids: vec![uid] }),

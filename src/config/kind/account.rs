@@ -1,9 +1,10 @@
 //! Users and groups, by name or number.
 
-use nix::unistd::{Group, User};
+use std::io;
 
 use super::{Kind, text, wrong_type};
 use crate::config::{
+    accounts,
     finding::Complaint,
     tree::{Node, Shape},
 };
@@ -11,20 +12,18 @@ use crate::config::{
 /// Reads a user or a group as its number.
 pub(in crate::config) struct Account {
     what: &'static str,
-    look_up: fn(&str) -> nix::Result<Option<u32>>,
+    look_up: fn(&str) -> io::Result<Option<u32>>,
 }
 
 /// Reads users.
 pub(in crate::config) const USER: Account = Account {
     what: "a user",
-    look_up: |name| Ok(User::from_name(name)?.map(|user| user.uid.as_raw())),
+    look_up: |name| Ok(accounts::user_named(name)?.map(|user| user.uid)),
 };
 
 /// Reads groups.
-pub(in crate::config) const GROUP: Account = Account {
-    what: "a group",
-    look_up: |name| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw())),
-};
+pub(in crate::config) const GROUP: Account =
+    Account { what: "a group", look_up: accounts::group_named };
 
 impl Account {
     const REMEDY: &'static str = "write the name or the number of one that exists";
@@ -38,8 +37,8 @@ impl Account {
     }
 
     fn named(&self, name: &str) -> Result<u32, Complaint> {
-        let found = (self.look_up)(name).map_err(|errno| {
-            let problem = format!("names {} that cannot be looked up: {}", self.what, errno.desc());
+        let found = (self.look_up)(name).map_err(|error| {
+            let problem = format!("names {} that cannot be looked up: {}", self.what, error.kind());
             Complaint::new(problem, "write the number")
         })?;
         let problem =
