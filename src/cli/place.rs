@@ -142,7 +142,12 @@ fn configured(settings: &Settings) -> Result<Door, Exit> {
         let access_token_file = listener.guard.access_token_file;
         Some(Door { address, access_token_file, remedy: "" })
     });
-    door.ok_or_else(|| Exit::configuration("no listener is configured: name one by --socket"))
+    // There is always a listener, but the service manager may have its addresses.
+    door.ok_or_else(|| {
+        Exit::configuration(
+            "the first listener's addresses are the service manager's: name one by --socket or --url",
+        )
+    })
 }
 
 /// Reads it as any program would: what its owner and mode may be is the daemon's to judge.
