@@ -5,7 +5,13 @@ mod connection;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod in_memory;
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -112,6 +118,8 @@ pub struct Server<A: App> {
     rules: ArcSwap<Rules>,
     /// What TCP connections are shown; without it they speak plain HTTP.
     certificate: ArcSwapOption<Certificate>,
+    /// Held by whoever changes either of the two.
+    changes: Mutex<()>,
     metrics: ListenerMetrics<A::Endpoint>,
     audit: Audit,
     common: Common,
@@ -161,7 +169,8 @@ impl<A: App> Server<A> {
         common: Common,
     ) -> Self {
         let rules = ArcSwap::from_pointee(Rules::new(guard, limits));
-        Self { app, rules, certificate: ArcSwapOption::empty(), metrics, audit, common }
+        let (certificate, changes) = (ArcSwapOption::empty(), Mutex::new(()));
+        Self { app, rules, certificate, changes, metrics, audit, common }
     }
 
     /// Gives what answers.
@@ -174,17 +183,13 @@ impl<A: App> Server<A> {
         &self.metrics
     }
 
-    /// Takes other rules; if they differ, whoever came in under the old ones has to come again.
-    pub fn configure(&self, guard: &Guard, limits: &Limits) {
-        self.change(guard, limits, self.shown(), || {});
-    }
-
     /// Shows a certificate to whoever comes by TCP from now on; `None` is plain HTTP.
     ///
     /// Open connections live on, but not from plain HTTP to TLS or back.
     pub fn show(&self, certificate: Option<Arc<Certificate>>) {
-        let rules = self.rules.load();
-        self.change(&rules.guard, &rules.limits, certificate, || {});
+        let _alone = self.alone();
+        let rules = self.rules.load_full();
+        self.change_to(&rules.guard, &rules.limits, certificate, || {});
     }
 
     /// Changes rules, certificate and what the app serves, so that no request meets some of the old
@@ -194,6 +199,22 @@ impl<A: App> Server<A> {
     /// more, not even if the answer is there. Nobody comes in before the new ones are in force, and
     /// they are the last to be (fault 259).
     pub fn change(
+        &self,
+        guard: &Guard,
+        limits: &Limits,
+        certificate: Option<Arc<Certificate>>,
+        serve: impl FnOnce(),
+    ) {
+        let _alone = self.alone();
+        self.change_to(guard, limits, certificate, serve);
+    }
+
+    /// Keeps other changes away: what stays must be what is in force.
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_to(
         &self,
         guard: &Guard,
         limits: &Limits,
