@@ -91,11 +91,12 @@ impl Fleet {
     /// Makes the clients of all credentials that are new or speak to their issuer otherwise.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, AppError> {
         let mut clients = BTreeMap::new();
+        let resting = (self.commons.shares.resting / config.credentials.len().max(1)).max(1);
         for (name, credential) in &config.credentials {
             if !self.is_kept(name, credential, &config.okta) {
                 let clock = Arc::clone(&self.commons.clock);
                 let mints = IssuerClient::new(&config.okta, credential, clock)?;
-                let calls = Arc::new(Forwarder::new(&config.okta, credential)?);
+                let calls = Arc::new(Forwarder::new(&config.okta, credential, resting)?);
                 clients.insert(name.clone(), Clients { mints, calls });
             }
         }

@@ -1,43 +1,30 @@
-//! The client for forwarded calls: pooled, streaming, to one fixed origin, byte for byte.
+//! The client for forwarded calls: connections that are kept, streams, one fixed origin, byte for byte.
 //!
 //! Not reqwest: its URL parser writes queries anew, and a forwarded query goes through as it came.
 
 use std::{
+    error::Error,
+    future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, uri};
+use http::{HeaderValue, Request, Response, Uri, header, uri};
 use http_body_util::combinators::BoxBody;
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{HttpConnector, dns::Name, proxy::Tunnel},
-    },
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name, proxy::Tunnel};
 use tower_service::Service;
 
+pub use super::line::Answer;
 use super::{
     classify::Reason,
+    line::{Line, Resting, Stream},
     transport::{self, Addresses, Resolver, TransportError},
 };
 use crate::config::model::{Credential, Okta};
-
-/// Rest after which a pooled connection is closed, within as long again: shorter than any server's own
-/// patience (fault 47), and what keeps the token of its last call in memory (fault 237).
-const POOL_IDLE: Duration = Duration::from_secs(10);
-
-/// Most connections that rest in the pool; they are not counted as those in use are (fault 93).
-const POOL: usize = 32;
-
-/// Most bytes of one connection that wait here in one direction; no head of an answer is larger.
-const BUFFER: usize = 64 * 1024;
 
 /// The body of a forwarded call, or of its answer.
 pub type Streamed = BoxBody<Bytes, Broken>;
@@ -55,15 +42,17 @@ pub enum Broken {
 
 /// Sends calls to one credential's issuer.
 pub struct Forwarder {
-    client: Connected,
-    scheme: uri::Scheme,
-    authority: uri::Authority,
+    connector: Connector,
+    resting: Arc<Resting>,
+    /// The issuer, with no path.
+    issuer: Uri,
+    host: HeaderValue,
     origin: String,
 }
 
-enum Connected {
-    Direct(Client<HttpsConnector<Http>, Streamed>),
-    Tunnelled(Client<HttpsConnector<Tunnel<Http>>, Streamed>),
+enum Connector {
+    Direct(HttpsConnector<Http>),
+    Tunnelled(HttpsConnector<Tunnel<Http>>),
 }
 
 type Http = HttpConnector<Resolver>;
@@ -82,19 +71,23 @@ pub enum ForwardError {
 }
 
 impl Forwarder {
-    /// Makes the client; reads the files that the settings name.
+    /// Makes the client; reads the files that the settings name. At most `resting` connections are
+    /// kept between two calls.
     ///
     /// # Errors
     ///
     /// Fails when a file cannot be used, or the origin or proxy is none.
-    pub fn new(okta: &Okta, credential: &Credential) -> Result<Self, TransportError> {
+    pub fn new(
+        okta: &Okta,
+        credential: &Credential,
+        resting: usize,
+    ) -> Result<Self, TransportError> {
         let origin = credential.base_url.origin().ascii_serialization();
-        let uri: Uri = origin.parse().map_err(|_| TransportError::Client)?;
-        let parts = uri.into_parts();
-        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(TransportError::Client);
-        };
-        Ok(Self { client: connected(okta)?, scheme, authority, origin })
+        let issuer: Uri = origin.parse().map_err(|_| TransportError::Client)?;
+        let host = issuer.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+        let host = host.ok_or(TransportError::Client)?;
+        let (connector, resting) = (connector(okta)?, Arc::new(Resting::new(resting)));
+        Ok(Self { connector, resting, issuer, host, origin })
     }
 
     /// Tells the issuer's origin.
@@ -103,48 +96,83 @@ impl Forwarder {
         &self.origin
     }
 
-    /// Makes the address of a path and query at the issuer.
+    /// Makes the target of a request for a path and query.
     ///
     /// # Errors
     ///
     /// Fails for what no request target can hold.
-    pub fn uri(&self, path_and_query: &str) -> Result<Uri, http::Error> {
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        uri.path_and_query(path_and_query).build()
+    pub fn target(&self, path_and_query: &str) -> Result<Uri, http::Error> {
+        Ok(Uri::from(uri::PathAndQuery::try_from(path_and_query)?))
     }
 
-    /// Sends a call and waits for the head of its answer.
+    /// Sends a call to its target at the issuer, and waits for the head of the answer.
+    ///
+    /// One that a resting connection did not take any more, not a byte of it, goes by another.
     ///
     /// # Errors
     ///
     /// Fails when there is no answer.
-    pub async fn send(&self, call: Request<Streamed>) -> Result<Response<Incoming>, ForwardError> {
-        let answer = match &self.client {
-            Connected::Direct(client) => client.request(call).await,
-            Connected::Tunnelled(client) => client.request(call).await,
-        };
-        answer.map_err(|error| match transport::find::<Broken>(&error) {
-            Some(broken) => ForwardError::Body(*broken),
-            None if error.is_connect() => ForwardError::Connect(transport::reason(&error)),
-            None if transport::reason(&error) == Reason::Malformed => ForwardError::Garbled,
-            None => ForwardError::Closed,
-        })
+    pub async fn send(
+        &self,
+        mut call: Request<Streamed>,
+    ) -> Result<Response<Answer>, ForwardError> {
+        call.headers_mut().insert(header::HOST, self.host.clone());
+        loop {
+            let (line, has_rested) = match self.resting.take().await {
+                Some(line) => (line, true),
+                // Apart, so that the others need not have room for it.
+                None => (Box::pin(self.open()).await?, false),
+            };
+            match line.call(call, &self.resting).await {
+                Ok(answer) => return Ok(answer),
+                Err(mut failed) => match failed.take_message().filter(|_| has_rested) {
+                    Some(unsent) => call = unsent,
+                    None => return Err(failed.into_error().into()),
+                },
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Line, ForwardError> {
+        let stream = self.connect().await;
+        let stream = stream.map_err(|error| ForwardError::Connect(transport::reason(&*error)))?;
+        Ok(Line::open(stream).await?)
+    }
+
+    async fn connect(&self) -> Result<Stream, Box<dyn Error + Send + Sync>> {
+        let issuer = self.issuer.clone();
+        match &self.connector {
+            Connector::Direct(connector) => connected(connector.clone(), issuer).await,
+            Connector::Tunnelled(connector) => connected(connector.clone(), issuer).await,
+        }
     }
 }
 
-fn connected(okta: &Okta) -> Result<Connected, TransportError> {
+/// Connects as soon as the connector can.
+async fn connected<C: Service<Uri>>(mut connector: C, to: Uri) -> Result<C::Response, C::Error> {
+    poll_fn(|cx| connector.poll_ready(cx)).await?;
+    connector.call(to).await
+}
+
+impl From<hyper::Error> for ForwardError {
+    fn from(error: hyper::Error) -> Self {
+        match transport::find::<Broken>(&error) {
+            Some(broken) => Self::Body(*broken),
+            None if transport::reason(&error) == Reason::Malformed => Self::Garbled,
+            None => Self::Closed,
+        }
+    }
+}
+
+fn connector(okta: &Okta) -> Result<Connector, TransportError> {
     let mut http = HttpConnector::new_with_resolver(Resolver::default());
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(okta.connect_timeout));
     let tls = transport::tls(okta.ca_file.as_deref())?;
     let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new());
-    builder.pool_max_idle_per_host(POOL);
-    builder.http1_max_buf_size(BUFFER);
     let Some(proxy) = &okta.proxy else {
-        return Ok(Connected::Direct(builder.build(tls.wrap_connector(http))));
+        return Ok(Connector::Direct(tls.wrap_connector(http)));
     };
     let destination: Uri = proxy.as_str().parse().map_err(|_| TransportError::Client)?;
     let mut tunnel = Tunnel::new(destination, http);
@@ -153,7 +181,7 @@ fn connected(okta: &Okta) -> Result<Connected, TransportError> {
         value.set_sensitive(true);
         tunnel = tunnel.with_auth(value);
     }
-    Ok(Connected::Tunnelled(builder.build(tls.wrap_connector(tunnel))))
+    Ok(Connector::Tunnelled(tls.wrap_connector(tunnel)))
 }
 
 /// The same look-up as that of the mints.

@@ -7,6 +7,7 @@ pub mod forwarder;
 pub mod issuer;
 pub mod key_answers;
 pub mod keys;
+mod line;
 pub mod mask;
 pub mod probe;
 pub mod retry_time;

@@ -13,7 +13,12 @@ pub struct Shares {
     pub telemetry: usize,
     /// Operators.
     pub control: usize,
+    /// Connections to issuers that rest between two forwarded calls: half of what is kept back.
+    pub resting: usize,
 }
+
+/// More connections at rest spare nobody anything.
+const MOST_RESTING: usize = 64;
 
 /// More than any connections of ours need, where there is no limit.
 const PLENTY: u64 = 1 << 20;
@@ -33,7 +38,8 @@ impl Shares {
         let telemetry = (limit / 16).clamp(2, 128);
         let control = (limit / 16).clamp(2, 32);
         let listeners = limit.saturating_sub(kept + telemetry + control).max(2);
-        Self { listeners, telemetry, control }
+        let resting = (kept / 2).min(MOST_RESTING);
+        Self { listeners, telemetry, control, resting }
     }
 }
 
@@ -45,7 +51,7 @@ mod tests {
     #[test]
     fn enough_is_kept_back_however_many_there_are() {
         for limit in 0..70_000 {
-            let Shares { listeners, telemetry, control } = Shares::of(Some(limit));
+            let Shares { listeners, telemetry, control, resting } = Shares::of(Some(limit));
             let taken = u64::try_from(listeners + telemetry + control).unwrap();
             assert!(listeners >= 2 && telemetry >= 2 && control >= 2, "{limit}");
             if limit >= 64 {
@@ -54,6 +60,7 @@ mod tests {
             }
             if limit >= 128 {
                 assert!(limit - taken >= 64, "{limit}");
+                assert!(limit - taken - u64::try_from(resting).unwrap() >= 32, "{limit}");
             }
         }
     }
@@ -63,6 +70,6 @@ mod tests {
         let shares = Shares::of(None);
         assert_eq!(shares, Shares::of(Some(u64::MAX)));
         assert!(shares.listeners > 900_000);
-        assert_eq!((shares.telemetry, shares.control), (128, 32));
+        assert_eq!((shares.telemetry, shares.control, shares.resting), (128, 32, 64));
     }
 }

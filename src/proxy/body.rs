@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::pace::Pace;
-use crate::okta::forwarder::{Broken, Streamed};
+use crate::okta::forwarder::{Answer, Broken, Streamed};
 
 /// Unit in which the memory for held bodies is given out, in bytes.
 const UNIT: usize = 1024;
@@ -139,7 +139,7 @@ pub(super) fn whole(body: Bytes, pace: &Pace) -> Streamed {
 
 /// Makes the body of an answer, which ends when nothing moves.
 pub(super) fn paced(
-    body: Incoming,
+    body: Answer,
     idle: Duration,
 ) -> impl Body<Data = Bytes, Error = Broken> + Send + Sync + Unpin + 'static {
     Pace::new(idle).watch(body.map_err(|_| Broken::Sender))

@@ -24,7 +24,7 @@ use crate::{
     okta::{
         classify,
         client::bearer,
-        forwarder::{Broken, ForwardError, Streamed},
+        forwarder::{Answer, Broken, ForwardError, Streamed},
         mask::{self, Masked},
         retry_time,
     },
@@ -120,7 +120,7 @@ impl Call<'_> {
             target.push('?');
             target.push_str(query);
         }
-        let uri = self.upstream.forwarder.uri(&target).map_err(|_| Refusal::BadRequest)?;
+        let uri = self.upstream.forwarder.target(&target).map_err(|_| Refusal::BadRequest)?;
         let headers = headers::for_issuer(&parts.headers);
         Ok((Head { method: parts.method, uri, headers }, body))
     }
@@ -163,7 +163,7 @@ impl Call<'_> {
         token: &Published,
         upload: Upload,
         again: Option<&Again>,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Response<Answer>, Refusal> {
         match (self.send(head, token, upload).await, again) {
             (Err(Refusal::Closed), Some(Again(body))) => {
                 self.send(head, token, self.whole(body.clone())).await
@@ -177,7 +177,7 @@ impl Call<'_> {
         head: &Head,
         token: &Published,
         upload: Upload,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Response<Answer>, Refusal> {
         let Upload { body, pace } = upload;
         let mut call = Request::new(body);
         *call.method_mut() = head.method.clone();
@@ -207,7 +207,7 @@ impl Call<'_> {
     async fn refused(
         &self,
         method: &Method,
-        answer: Response<Incoming>,
+        answer: Response<Answer>,
         token: &Published,
     ) -> (Result<Response<Download>, Refusal>, Option<Arc<Published>>) {
         let (parts, body) = answer.into_parts();
@@ -223,7 +223,7 @@ impl Call<'_> {
     fn passed(
         &self,
         method: &Method,
-        answer: Response<Incoming>,
+        answer: Response<Answer>,
         token: &Published,
     ) -> Response<Download> {
         let (parts, body) = answer.into_parts();

@@ -78,11 +78,13 @@ fn free_port() -> u16 {
 // faults 191, 219: whoever should read the log has stopped
 #[tokio::test]
 async fn a_stalled_reader_of_the_log_delays_no_request() {
-    let mut stand = Stand::new().await;
+    // A connection for each call.
+    let closing = r"api@raw=HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    let mut stand = Stand::with(|issuer| issuer.faults.push(closing.parse().unwrap())).await;
     let telemetry = free_port();
     stand.home.set("telemetry.bind", format!("tcp:127.0.0.1:{telemetry}"));
     stand.home.set("listeners.apps.serve", vec!["token", "proxy"]);
-    // Clients alone cannot fill a log: at this level each call to the issuer is many lines.
+    // Clients alone cannot fill a log: at this level each connection to the issuer is some lines.
     stand.home.set("log.level", "trace");
     let (_reader, writer) = std::io::pipe().unwrap();
     let mut daemon = Daemon::spawn_with_log(stand.home.command(&["run"]), writer);

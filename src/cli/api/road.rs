@@ -69,7 +69,7 @@ impl Road {
         credential: &Credential,
         token: Secret,
     ) -> Result<Self, TransportError> {
-        let forwarder = Box::new(Forwarder::new(okta, credential)?);
+        let forwarder = Box::new(Forwarder::new(okta, credential, 1)?);
         Ok(Self::Straight { forwarder, token, deadline: transport::deadline(okta) })
     }
 
@@ -159,7 +159,7 @@ async fn exchange(
     forwarder: &Forwarder,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, Silence> {
-    let uri = forwarder.uri(&request.uri().to_string());
+    let uri = forwarder.target(&request.uri().to_string());
     let mut request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
     *request.uri_mut() = uri.map_err(|_| Silence::unsent(NO_ADDRESS))?;
     let (parts, body) = forwarder.send(request).await?.into_parts();
