@@ -20,7 +20,9 @@ const SHORTEST: usize = 16;
 /// Takes out the headers that hold the token.
 #[must_use]
 pub fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
-    let quotes = |value: &[u8]| token.len() >= SHORTEST && memmem::find(value, token).is_some();
+    // Lengths first: to search at all costs more than to read most values.
+    let is_long = |value: &[u8]| token.len() >= SHORTEST && value.len() >= token.len();
+    let quotes = |value: &[u8]| is_long(value) && memmem::find(value, token).is_some();
     if !headers.values().any(|value| quotes(value.as_bytes())) {
         return Cow::Borrowed(headers);
     }
@@ -31,7 +33,7 @@ pub fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
 /// Masks the token in a whole body.
 #[must_use]
 pub fn whole(body: Bytes, token: &[u8]) -> Bytes {
-    let mut mask = Mask { token: Bytes::copy_from_slice(token), held: Bytes::new() };
+    let mut mask = Mask::new(Bytes::copy_from_slice(token));
     let masked = mask.pass(body);
     joined(&masked, mask.rest().unwrap_or_default())
 }
@@ -48,7 +50,7 @@ impl<B> Masked<B> {
     /// Masks a token in a body.
     #[must_use]
     pub fn new(body: B, token: Bytes) -> Self {
-        Self { body, has_ended: false, mask: Mask { token, held: Bytes::new() } }
+        Self { body, has_ended: false, mask: Mask::new(token) }
     }
 }
 
@@ -89,9 +91,15 @@ struct Mask {
     token: Bytes,
     /// The end of what came, if the token may begin there.
     held: Bytes,
+    /// Made when there is something to search.
+    finder: Option<memmem::Finder<'static>>,
 }
 
 impl Mask {
+    const fn new(token: Bytes) -> Self {
+        Self { token, held: Bytes::new(), finder: None }
+    }
+
     /// Gives what can be passed on of all that has come.
     fn pass(&mut self, piece: Bytes) -> Bytes {
         let token = &*self.token;
@@ -100,10 +108,14 @@ impl Mask {
         }
         let mut all = joined(&std::mem::take(&mut self.held), piece);
         let mut clean = 0;
-        while let Some(at) = all.get(clean..).and_then(|rest| memmem::find(rest, token)) {
-            let start = clean + at;
-            clean = start + token.len();
-            all = blotted(all, start..clean);
+        if all.len() >= token.len() {
+            let make = || memmem::Finder::new(token).into_owned();
+            let finder = &*self.finder.get_or_insert_with(make);
+            while let Some(at) = all.get(clean..).and_then(|rest| finder.find(rest)) {
+                let start = clean + at;
+                clean = start + token.len();
+                all = blotted(all, start..clean);
+            }
         }
         let begun = begun(all.get(clean..).unwrap_or_default(), token);
         self.held = all.split_off(all.len() - begun);
@@ -154,7 +166,7 @@ mod tests {
 
     /// Sends a text through in pieces of a length.
     fn masked(text: &str, length: usize) -> String {
-        let mut mask = Mask { token: Bytes::from_static(TOKEN), held: Bytes::new() };
+        let mut mask = Mask::new(Bytes::from_static(TOKEN));
         let mut passed = Vec::new();
         for piece in text.as_bytes().chunks(length) {
             passed.extend(mask.pass(Bytes::copy_from_slice(piece)));
@@ -183,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_cannot_begin_it_is_not_held_back() {
-        let mut mask = Mask { token: Bytes::from_static(TOKEN), held: Bytes::new() };
+        let mut mask = Mask::new(Bytes::from_static(TOKEN));
         let piece = Bytes::from_static(b"{\"list\": []}");
         assert_eq!(mask.pass(piece.clone()).as_ptr(), piece.as_ptr(), "and not copied");
         assert_eq!(mask.held, Bytes::new());
@@ -191,7 +203,7 @@ mod tests {
 
     #[test]
     fn too_short_a_token_is_found_by_chance_and_not_looked_for() {
-        let mut mask = Mask { token: Bytes::from_static(b"e"), held: Bytes::new() };
+        let mut mask = Mask::new(Bytes::from_static(b"e"));
         assert_eq!(mask.pass(Bytes::from_static(b"else")), "else");
     }
 

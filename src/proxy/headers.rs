@@ -99,11 +99,12 @@ pub fn is_plain(issuer: &HeaderMap) -> bool {
 }
 
 fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    // As bytes: a line with a word that is no text lists its other words all the same.
+    let words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let listed = words.map(<[u8]>::trim_ascii).collect::<Vec<_>>();
     let is_listed = |name: &HeaderName| {
-        let lines = headers.get_all(header::CONNECTION).iter();
-        // As bytes: a line with a word that is no text lists its other words all the same.
-        let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+        listed.iter().any(|word| word.eq_ignore_ascii_case(name.as_str().as_bytes()))
     };
     let pairs = headers
         .iter()
