@@ -38,10 +38,17 @@ use crate::{
     process::harden,
 };
 
-/// Threads that answer requests; the brokers need next to nothing of them.
-const WORKERS: usize = 2;
+/// Most threads that answer requests; the brokers need next to nothing of them.
+const MOST_WORKERS: usize = 2;
+/// Tasks after which a worker looks into the queue that all share. A crowd of clients does not fit into
+/// a worker's own queue: whoever is left over would wait until that is empty, which it never is.
+const QUEUE_TURN: u32 = 1;
+/// Tasks after which a worker looks for new requests, so that those of a crowd are answered as they came.
+const EVENT_TURN: u32 = 256;
 /// Threads for what blocks: name look-ups and key files.
 const BLOCKING: usize = 4;
+/// Time after which such a thread ends: longer than the tick, which would otherwise begin one each time.
+const KEPT_ALIVE: Duration = Duration::from_secs(60);
 
 /// What every command has in common, below the long help and in the manual page.
 const MORE: &str = "\
@@ -182,11 +189,19 @@ fn run_commands() -> Result<(), Exit> {
     helper::run().map_err(|_| Exit::usage("the daemon alone starts this"))
 }
 
+/// Tells how many threads have cores of their own; more would only get in each other's way.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))
+}
+
 /// Runs a command to its end; a look-up or a file system that hangs does not hold the end up.
 fn in_runtime(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers())
+        .global_queue_interval(QUEUE_TURN)
+        .event_interval(EVENT_TURN)
         .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(KEPT_ALIVE)
         .enable_all()
         .build()
         .map_err(|error| Exit::failed(format!("no runtime: {}", error.kind())))?;
