@@ -136,7 +136,7 @@ async fn the_parent_keeps_no_token() {
     let home = &stand.home;
     let flags = ["--file", "T=raw", "--env", "V=raw", "--on-refresh", "signal:USR1"];
     let line = format!("{}; trap : USR1; while :; do sleep 0.05; done", tell(home));
-    let running = Daemon::spawn(private(home, &flags, &line));
+    let mut running = Daemon::spawn(private(home, &flags, &line));
     until("the program runs", async || !read(home, "pid").is_empty()).await;
     let path = read(home, "path");
     for turn in 0..2 {
@@ -150,6 +150,8 @@ async fn the_parent_keeps_no_token() {
         daemon.refresh("default").await;
     }
     running.signal(Signal::TERM);
+    // The program ends with it, which takes a moment.
+    running.exit().await;
 }
 
 #[tokio::test]
