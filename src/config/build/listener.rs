@@ -76,7 +76,8 @@ fn listener(section: &Section<'_>, bind: &[Address], known: &[String]) -> Option
     reach::check_auth(section, bind, &guard, &services);
     check_exposure(section, bind, &guard);
     check_file_keys(section, bind, &guard);
-    let bind = bind.iter().flat_map(Address::binds).collect();
+    let bind = bind.iter().flat_map(Address::binds).collect::<Vec<_>>();
+    check_places(section, bind.len(), &limits);
     Some(Listener {
         bind,
         credentials: credentials?,
@@ -170,6 +171,15 @@ fn limits(section: &Section<'_>) -> Limits {
         header_timeout: wait("header_timeout", default.header_timeout),
         idle_timeout: wait("idle_timeout", default.idle_timeout),
         write_timeout: wait("write_timeout", default.write_timeout),
+    }
+}
+
+/// Each address waits for its next client with a place in hand: without one it would never be served.
+fn check_places(section: &Section<'_>, addresses: usize, limits: &Limits) {
+    if limits.max_connections < addresses {
+        let problem = format!("is less than one for each of the listener's {addresses} addresses");
+        let remedy = "allow some for each (localhost is two), or listen on fewer";
+        section.complain("max_connections", problem, remedy);
     }
 }
 

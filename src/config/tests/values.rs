@@ -292,6 +292,21 @@ fn more_connections_than_descriptors_are_said() {
     assert_eq!(said(Some(1024), "serve = [\"proxy\"]\nmax_connections = 512"), [""; 0]);
 }
 
+#[test]
+fn each_address_has_room_for_a_client() {
+    let rows = [
+        ("bind = \"unix:/a\"\nmax_connections = 1", ""),
+        ("bind = [\"unix:/a\", \"unix:/b\"]\nmax_connections = 2", ""),
+        ("bind = [\"unix:/a\", \"unix:/b\"]\nmax_connections = 1", "the listener's 2 addresses"),
+        ("bind = \"tcp:localhost:1\"\nallow_uids = [0]\nmax_connections = 1", "2 addresses"),
+    ];
+    for (keys, expected) in rows {
+        let said = said_of("listeners.a", keys);
+        assert_eq!(said.len(), usize::from(!expected.is_empty()), "{keys}: {said:?}");
+        said.iter().for_each(|line| assert!(line.contains(expected), "{keys}: {line}"));
+    }
+}
+
 // fault 248
 #[test]
 fn a_listener_names_configured_credentials_only_also_where_none_is_the_default() {
