@@ -282,6 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_over_with_its_last_byte() {
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let requests = [
+            "GET / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            &format!("{chunked}2\r\nab\r\n0\r\nX: y\r\n\r\n"),
+            &format!("{chunked}0\r\n\r\n"),
+        ];
+        for request in requests {
+            for end in 0..=request.len() {
+                let is_over = [0, request.len()].contains(&end);
+                let framing = read(&request[..end], 2);
+                assert_eq!(framing.is_between_requests(), is_over, "{:?}", &request[..end]);
+            }
+            assert!(!read(&format!("{request}G"), 2).is_between_requests());
+        }
+    }
+
+    #[test]
     fn what_no_parser_takes_ends_the_count() {
         for body in ["zz\r\n", "\r\n", "+1\r\n", "ffffffffffffffffff\r\n", "fffffffffffffffe\r\n"] {
             let framing =

@@ -27,6 +27,8 @@ const REFUSED: Duration = Duration::from_secs(30);
 const COMFORT: Duration = Duration::from_secs(15 * 60);
 /// Attempts in an hour of failures, besides those that the back-off has on average.
 const SPARE: f64 = 80.0;
+/// Tokens whose ends are remembered: more than come between two looks.
+const RECENT: usize = 32;
 /// Attempts that a success allows in a row, as the back-off begins anew.
 const PER_SUCCESS: f64 = 8.0;
 
@@ -35,13 +37,17 @@ pub(crate) struct Watch {
     pub(crate) settings: RefreshSettings,
     handle: Option<Handle>,
     in_flight: u32,
+    /// When the last mint began, from which its life counts.
+    started: Tick,
     refusals: BTreeMap<String, u32>,
     rests: BTreeMap<String, Tick>,
     is_failing: bool,
     prompted_until: Tick,
     asked_until: Tick,
-    attempts: VecDeque<Tick>,
+    attempts: BTreeMap<String, VecDeque<Tick>>,
     successes: VecDeque<Tick>,
+    /// When each mint that succeeded of late landed, and when what it brought ends.
+    lives: VecDeque<(Tick, Tick)>,
     succeeded: Tick,
     excused_until: Tick,
     storm: u64,
@@ -56,13 +62,15 @@ impl Watch {
             settings,
             handle: None,
             in_flight: 0,
+            started: Tick::default(),
             refusals: BTreeMap::new(),
             rests: BTreeMap::new(),
             is_failing: false,
             prompted_until: Tick::default(),
             asked_until: Tick::default(),
-            attempts: VecDeque::new(),
+            attempts: BTreeMap::new(),
             successes: VecDeque::new(),
+            lives: VecDeque::new(),
             succeeded: Tick::default(),
             excused_until: Tick::default(),
             storm: 0,
@@ -119,6 +127,7 @@ impl Watch {
     pub(crate) fn start(&mut self, now: Tick, key: &str) -> Result<(), String> {
         self.storm += 1;
         self.in_flight += 1;
+        self.started = now;
         if self.in_flight > 1 {
             return Err("law 1: two mints are in flight".to_owned());
         }
@@ -127,14 +136,19 @@ impl Watch {
         {
             return Err(format!("law 6: a mint {:?} before the rest is over", until.since(now)));
         }
-        self.attempts.push_back(now);
-        forget(&mut self.attempts, now);
+        self.attempts.entry(key.to_owned()).or_default().push_back(now);
+        self.attempts.values_mut().for_each(|of_key| forget(of_key, now));
+        self.attempts.retain(|_, of_key| !of_key.is_empty());
         forget(&mut self.successes, now);
+        let attempts = self.attempts.values().map(VecDeque::len).sum::<usize>();
+        // A new key and the one before it are tried side by side, each with a back-off of its own.
+        let keys = self.attempts.len().min(2) as f64;
         let mean = self.settings.retry_max.as_secs_f64() / 2.0;
-        let most = (self.successes.len() as f64).mul_add(PER_SUCCESS, HOUR.as_secs_f64() / mean);
+        let retries = keys * HOUR.as_secs_f64() / mean;
+        let most = (self.successes.len() as f64).mul_add(PER_SUCCESS, retries);
         let is_calm = now > self.prompted_until + HOUR;
-        if is_calm && self.attempts.len() as f64 > most + SPARE {
-            return Err(format!("{} mints in an hour", self.attempts.len()));
+        if is_calm && attempts as f64 > most + SPARE {
+            return Err(format!("{attempts} mints in an hour"));
         }
         if now > self.prompted_until && !self.is_failing {
             self.judge_need(now, key)?;
@@ -174,17 +188,27 @@ impl Watch {
 
     /// Takes note of what a mint has brought: for how long it excuses that there is no token.
     pub(crate) fn note(&mut self, now: Tick, key: &str, result: Result<Duration, MintError>) {
-        let Err(error) = result else {
-            self.refusals.remove(key);
-            self.rests.remove(key);
-            self.successes.push_back(now);
-            self.succeeded = now;
-            self.is_failing = false;
-            return;
+        let error = match result {
+            Err(error) => error,
+            Ok(life) => return self.note_success(now, key, life),
         };
+        self.note_failure(now, key, &error);
+    }
+
+    fn note_success(&mut self, now: Tick, key: &str, life: Duration) {
+        self.refusals.remove(key);
+        self.rests.remove(key);
+        self.successes.push_back(now);
+        self.lives.push_back((now, self.started + life));
+        self.lives.drain(..self.lives.len().saturating_sub(RECENT));
+        self.succeeded = now;
+        self.is_failing = false;
+    }
+
+    fn note_failure(&mut self, now: Tick, key: &str, error: &MintError) {
         self.is_failing = true;
         let asked = error.retry_after.map(|wait| wait.clamp(Duration::from_secs(1), LONGEST_WAIT));
-        let (least, most) = match Failure::from(&error).mend {
+        let (least, most) = match Failure::from(error).mend {
             Mend::Outside => {
                 let times = self.refusals.entry(key.to_owned()).or_default();
                 let rest = REFUSED.saturating_mul(2_u32.saturating_pow(*times)).min(LONGEST_WAIT);
@@ -203,6 +227,11 @@ impl Watch {
         let until = self.rests.entry(key.to_owned()).or_default();
         *until = (*until).max(now + least);
         self.excused_until = self.excused_until.max(now + most);
+    }
+
+    /// Tells whether a token came after this moment whose end has come, too.
+    pub(crate) fn came_and_ended(&self, after: Tick, now: Tick) -> bool {
+        self.lives.iter().any(|(at, end)| *at >= after && *end <= now)
     }
 
     /// Tells until when an outage is excused by what the issuer said.

@@ -112,7 +112,8 @@ struct World<'h> {
     well_since: Option<Tick>,
     disturbed: Tick,
     /// The end, by both clocks, of the token that was served last.
-    held: Option<(Tick, Wall)>,
+    /// What was served when it was last looked at: its two ends, and when that was.
+    held: Option<(Tick, Wall, Tick)>,
     /// When a clock was last set forward, or there was no token any more after that.
     stepped: Option<Tick>,
     recalled: Option<(Grant, Lease)>,
@@ -582,7 +583,7 @@ impl<'h> World<'h> {
         match &current {
             Some((served, remaining)) => {
                 self.machine.issuer.judge_served(served);
-                self.held = Some((served.lease().expires, served.wall_end()));
+                self.held = Some((served.lease().expires, served.wall_end(), now));
                 // The end is where mistakes are.
                 if *remaining < served.lease().lifetime() / 4 && self.dice.hits(0.3) {
                     for beside in [0, 1, 500, 4_000] {
@@ -621,11 +622,13 @@ impl<'h> World<'h> {
 
     /// Oracle, law 4: what was served is served until its end.
     fn judge_loss(&self, now: Tick) {
-        let Some((expires, wall_end)) = self.held.filter(|_| self.machine.plan.every.is_none())
-        else {
+        let held = self.held.filter(|_| self.machine.plan.every.is_none());
+        let Some((expires, wall_end, seen)) = held else {
             return;
         };
-        if now < expires && self.machine.clock.wall() < wall_end {
+        // A token that nobody has seen may have come in its place, after a report, and have ended.
+        let was_replaced = self.machine.issuer.watch(|watch| watch.came_and_ended(seen, now));
+        if !was_replaced && now < expires && self.machine.clock.wall() < wall_end {
             self.machine
                 .story
                 .broken("law 4: a token that has not ended is served no longer".to_owned());
@@ -637,7 +640,7 @@ impl<'h> World<'h> {
     /// The daemon looks every 30 s, and with every request.
     fn note_lapse(&mut self, now: Tick) {
         let held = self.held.take();
-        if held.is_some_and(|(expires, _)| self.stepped.is_some() && now < expires) {
+        if held.is_some_and(|(expires, ..)| self.stepped.is_some() && now < expires) {
             self.stepped = None;
             self.disturb();
         }
