@@ -40,9 +40,10 @@ use crate::{
 
 /// Most threads that answer requests; the brokers need next to nothing of them.
 const MOST_WORKERS: usize = 2;
-/// Tasks after which a worker looks into the queue that all share. A crowd of clients does not fit into
-/// a worker's own queue: whoever is left over would wait until that is empty, which it never is.
-const QUEUE_TURN: u32 = 1;
+/// Each so many tasks a worker takes one of the queue that all share. A crowd of clients does not fit into
+/// a worker's own queue: whoever is left over would wait until that is empty, which it never is. With
+/// 1 it is the worker's own that waits.
+const QUEUE_TURN: u32 = 2;
 /// Tasks after which a worker looks for new requests, so that those of a crowd are answered as they came.
 const EVENT_TURN: u32 = 256;
 /// Threads for what blocks: name look-ups and key files.
