@@ -328,6 +328,16 @@ fn peers_are_taken_from_the_list_and_fail_closed() {
     assert!(!allowed(&[], &[1000], tcp(1000)), "a user is no group");
 }
 
+// section 3: who takes too much is told when to come back
+#[test]
+fn whoever_takes_too_much_may_come_back_within_a_second() {
+    for denial in Denial::ALL {
+        let takes_too_much = matches!(denial, Denial::Connections | Denial::Requests);
+        let wait = takes_too_much.then_some(Duration::from_secs(1));
+        assert_eq!(denial.problem().retry_after, wait, "{}", denial.label());
+    }
+}
+
 #[test]
 fn labels_are_unique() {
     let labels: std::collections::HashSet<_> = Denial::ALL.iter().map(|d| d.label()).collect();

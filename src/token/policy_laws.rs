@@ -381,9 +381,31 @@ fn a_lease_is_cut_to_the_end_of_its_key_and_refreshed_before() {
     let minted = Event::Minted { attempt: mint.attempt, lifetime: 3600 * second };
     policy.step(now, minted, 0.5);
     assert_eq!(policy.cut_life(now + 4000 * second, 0.5), None, "it ends before its key");
+    assert_eq!(policy.cut_life(now + 3600 * second, 0.5), None, "it ends with its key");
     let lease = policy.cut_life(now + 600 * second, 0.5).unwrap();
     assert_eq!(lease.remaining(now), 600 * second);
     assert_eq!(policy.wake_at(), Some(now + 300 * second));
     let over = policy.cut_life(Tick::default(), 0.5).unwrap();
     assert!(!over.is_valid(now));
+}
+
+#[test]
+fn other_settings_hold_for_the_token_at_hand() {
+    let second = Duration::from_secs(1);
+    let mut policy = Policy::new(RefreshSettings::default(), None);
+    let now = Tick::from_boot(1000 * second);
+    let mint = policy.step(now, Event::Wake, 0.5).mint.unwrap();
+    let minted = Event::Minted { attempt: mint.attempt, lifetime: 3600 * second };
+    policy.step(now, minted, 0.5);
+    let shorter = RefreshSettings { max_lifetime: 600 * second, ..RefreshSettings::default() };
+    policy.reconfigure(shorter, 0.5);
+    assert_eq!(policy.wake_at(), Some(now + 300 * second));
+    assert_eq!(policy.cut_life(now + 600 * second, 0.5), None, "it was cut already");
+}
+
+// section 6: dashboards and alerts know them by these names
+#[test]
+fn triggers_have_the_names_of_the_metrics() {
+    let names = ["startup", "scheduled", "rejected", "min_ttl", "key_changed", "manual"];
+    assert_eq!(Trigger::ALL.map(Trigger::label), names);
 }
