@@ -65,6 +65,25 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that stands still, so that no token ends and no limit is forgotten.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) struct StandingClock(pub(crate) Wall);
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Clock for StandingClock {
+    fn tick(&self) -> Tick {
+        Tick::from_boot(Duration::from_secs(5000))
+    }
+
+    fn wall(&self) -> Wall {
+        self.0
+    }
+
+    fn sleep_until(&self, _deadline: Tick) -> Sleep {
+        Box::pin(std::future::pending())
+    }
+}
+
 /// Tells the machine's name for its present boot; `None` where it has none.
 #[must_use]
 pub fn boot_id() -> Option<String> {

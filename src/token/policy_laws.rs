@@ -403,6 +403,126 @@ fn other_settings_hold_for_the_token_at_hand() {
     assert_eq!(policy.cut_life(now + 600 * second, 0.5), None, "it was cut already");
 }
 
+/// A world with a token of an hour that is as old as this.
+fn with_a_token(age: u64) -> World {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    world.play(Act::Pass(age), 0.5);
+    world
+}
+
+/// Reports the token again and again, which has to be patient each time.
+fn report_five_times(world: &mut World) {
+    for _ in 0..5 {
+        assert_eq!(world.play(Act::Report { stale: false }, 0.5).verdict, Some(Verdict::Wait));
+    }
+}
+
+/// Reports a new token as soon as that is believed; it brings a mint if little budget is spent.
+fn the_next_report_mints(world: &mut World) {
+    world.play(Act::Grant(3_600_000), 0.5);
+    world.play(Act::Pass(3_000), 0.5);
+    let step = world.play(Act::Report { stale: false }, 0.5);
+    assert_eq!(step.mint.map(|mint| mint.trigger), Some(Trigger::Rejected));
+}
+
+// faults 27, 175
+#[test]
+fn reports_that_a_mint_on_its_way_answers_spend_nothing() {
+    let mut world = with_a_token(10_000);
+    world.play(Act::Ask, 0.5);
+    report_five_times(&mut world);
+    the_next_report_mints(&mut world);
+}
+
+// faults 27, 175
+#[test]
+fn reports_of_a_young_token_spend_one_mint_together() {
+    let mut world = with_a_token(1_000);
+    report_five_times(&mut world);
+    world.play(Act::PassToWake, 0.5);
+    the_next_report_mints(&mut world);
+}
+
+/// Reports the token each second, until that is worth a probe only.
+fn while_a_report_is_looked_into() -> World {
+    let mut world = with_a_token(0);
+    while world.probe.is_none() {
+        world.play(Act::Grant(3_600_000), 0.5);
+        world.play(Act::Pass(1_000), 0.5);
+        world.play(Act::Report { stale: false }, 0.5);
+    }
+    world
+}
+
+// faults 27, 175
+#[test]
+fn reports_wait_for_the_probe_that_is_under_way() {
+    let mut world = while_a_report_is_looked_into();
+    report_five_times(&mut world);
+}
+
+// fault 27
+#[test]
+fn who_waits_for_a_probe_is_told_until_when_the_budget_is_spent() {
+    let mut world = while_a_report_is_looked_into();
+    let release = world.play(Act::Probed { refused: false }, 0.5).release;
+    assert_eq!(release, Some(Release::Throttled(ms(1_000))));
+    let mut world = while_a_report_is_looked_into();
+    world.play(Act::NewKey, 0.5);
+    let release = world.play(Act::Probed { refused: false }, 0.5).release;
+    assert_eq!(release, None, "what the new key brings is worth the wait");
+}
+
+// fault 27
+#[test]
+fn probes_are_5_s_apart_and_of_tokens_that_are_3_s_old() {
+    let mut world = with_a_token(0);
+    let mut probes = Vec::new();
+    for second in 1..=45 {
+        world.play(Act::Pass(1_000), 0.5);
+        if world.play(Act::Report { stale: false }, 0.5).probe.is_some() {
+            probes.push(second);
+            world.play(Act::Probed { refused: false }, 0.5);
+        }
+        world.play(Act::Grant(3_600_000), 0.5);
+    }
+    // Mints are at 3, 6, 9, 13, 21 and 37 s.
+    assert_eq!(probes, [12, 17, 24, 29, 34, 40, 45]);
+}
+
+#[test]
+fn a_key_that_comes_too_soon_after_another_abandons_that_one_only() {
+    let mut world = with_a_token(10_000);
+    let tried = world.play(Act::NewKey, 0.5).mint.expect("law 12");
+    assert_eq!(world.play(Act::NewKey, 0.5).abandon, Some(tried.attempt));
+    world.play(Act::Ask, 0.5);
+    let step = world.play(Act::NewKey, 0.5);
+    assert_eq!(step.abandon, None, "a mint of the current key serves until the new one is due");
+}
+
+#[test]
+fn who_wants_no_more_than_is_left_has_enough() {
+    let mut world = with_a_token(1_800_000);
+    assert_eq!(world.play(Act::Wanted(1_800_000), 0.5).verdict, Some(Verdict::Enough));
+    assert_eq!(world.play(Act::Wanted(1_800_001), 0.5).verdict, Some(Verdict::Wait));
+}
+
+// fault 195
+#[test]
+fn settings_that_change_nothing_leave_the_plan_as_it_is() {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 0.5);
+    world.play(Act::Grant(1_000_000), 0.5);
+    world.policy.reconfigure(RefreshSettings::default(), 0.5);
+    world.play(Act::PassToWake, 0.5);
+    world.play(Act::Fail { outside: false, retry_after: None }, 0.0);
+    world.play(Act::Pass(100_000), 0.5);
+    let next = world.play(Act::Grant(1_000_000), 0.5).wake_at.expect("at rest");
+    assert_eq!(next.since(world.now), ms(400_000), "the time lost is made up for");
+}
+
 // section 6: dashboards and alerts know them by these names
 #[test]
 fn triggers_have_the_names_of_the_metrics() {

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::upstream;
+use super::{super::text::NOW, upstream};
 use crate::{
     config::{Config, Sources, load_bytes},
     local::{
@@ -21,7 +21,7 @@ use crate::{
     },
     okta::{classify::Grant, forwarder::Forwarder},
     process::{
-        clock::{Clock, Sleep},
+        clock::{Clock, StandingClock},
         peer::Peer,
         secret::Secret,
     },
@@ -31,10 +31,11 @@ use crate::{
         held,
         lease::{Lease, Serial},
         published::Published,
-        timing::{Tick, Wall},
     },
 };
 
+/// The token never ends.
+const CLOCK: StandingClock = StandingClock(NOW);
 /// The token that is held.
 pub(super) const TOKEN: &str = "hdr.held-token.sig";
 /// What the listeners that ask for it take.
@@ -101,7 +102,7 @@ fn config(issuer: &str) -> Config {
 }
 
 fn door(config: &Config, name: &str) -> Door {
-    let clock: Arc<dyn Clock> = Arc::new(Standing);
+    let clock: Arc<dyn Clock> = Arc::new(CLOCK);
     let metrics = Metrics::new();
     let listener = &config.listeners[name];
     let needs_access = listener.guard.access_token_file.is_some();
@@ -145,31 +146,14 @@ fn everybody(config: &Config, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Arc<
 
 fn published() -> Published {
     let lifetime = Duration::from_secs(3600);
-    let now = Standing.tick();
+    let now = CLOCK.tick();
     let serial = Serial::NONE.next();
     let lease = Lease { serial, issued: now, published: now, expires: now + lifetime };
     let grant = Grant {
         token: Secret::copy_of(TOKEN.as_bytes()),
         lifetime,
-        expires_at: Standing.wall() + lifetime,
+        expires_at: CLOCK.wall() + lifetime,
         team_name: "acme".to_owned(),
     };
-    Published::new(grant, lease, Standing.wall())
-}
-
-/// A clock that stands still, so that the token never ends.
-struct Standing;
-
-impl Clock for Standing {
-    fn tick(&self) -> Tick {
-        Tick::from_boot(Duration::from_secs(5000))
-    }
-
-    fn wall(&self) -> Wall {
-        super::super::text::NOW
-    }
-
-    fn sleep_until(&self, _deadline: Tick) -> Sleep {
-        Box::pin(std::future::pending())
-    }
+    Published::new(grant, lease, CLOCK.wall())
 }

@@ -78,6 +78,10 @@ fn is_harmless(name: &HeaderName, value: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
+#[path = "brief_tests.rs"]
+mod at_once;
+
+#[cfg(test)]
 mod tests {
     use std::{
         convert::Infallible,

@@ -12,10 +12,17 @@ impl<A: App> Server<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let visit = self.visit(peer, CancellationToken::new()).await;
+        self.attend(stream, visit, tasks).await;
+    }
+
+    /// Lets a peer in who stays until `stop`.
+    pub(super) async fn visit(&self, peer: Peer, stop: CancellationToken) -> Visit {
         let rules = self.rules.load_full();
         let place = self.place(&rules).await.expect("nobody closes the places");
         let counted = Counted::new(&self.metrics.connections);
-        let visit = Visit::new(peer, rules, CancellationToken::new(), place, counted);
-        self.attend(stream, visit, tasks).await;
+        let mut visit = Visit::new(peer, rules, stop, place, counted);
+        assert!(visit.enter(self.common.clock.tick()), "one connection may always be there");
+        visit
     }
 }
