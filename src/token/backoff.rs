@@ -57,6 +57,11 @@ impl Backoff {
         self.until = self.until.min(self.hurried);
     }
 
+    /// Lets one mint through, as an operator asks; should it fail, too, the rests go on growing.
+    pub fn let_through(&mut self) {
+        (self.until, self.hurried) = (Tick::default(), Tick::default());
+    }
+
     /// Notes a failure and draws the rest that follows; `chance` is in 0..1.
     ///
     /// `left` is the life of the valid token that can be served meanwhile, if there is one.

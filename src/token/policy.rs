@@ -439,7 +439,7 @@ impl Policy {
         self.asked_spaced_until = now + ASKED_INTERVAL;
         self.prompt = Some(Prompt { due: now, trigger: Trigger::Manual });
         if let Some(candidate) = &mut self.candidate {
-            *candidate = Backoff::default();
+            candidate.let_through();
         }
         Verdict::Wait
     }

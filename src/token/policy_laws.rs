@@ -502,6 +502,27 @@ fn a_key_that_comes_too_soon_after_another_abandons_that_one_only() {
     assert_eq!(step.abandon, None, "a mint of the current key serves until the new one is due");
 }
 
+// fault 91
+#[test]
+fn an_operator_is_heard_while_a_refused_key_rests_and_its_rests_go_on_growing() {
+    let mut world = with_a_token(10_000);
+    world.play(Act::NewKey, 0.0);
+    let refused = Act::Fail { outside: true, retry_after: None };
+    let rests = [false, false, true, true].map(|is_asked| {
+        let mut step = world.play(refused, 0.0);
+        if step.mint.is_some() {
+            // The current key is asked as well.
+            step = world.play(Act::Grant(3_600_000), 0.0);
+        }
+        let rest = step.wake_at.expect("at rest").since(world.now);
+        let asked = if is_asked { Act::Ask } else { Act::PassToWake };
+        world.play(Act::Pass(if is_asked { 10_000 } else { 0 }), 0.0);
+        assert_eq!(world.play(asked, 0.0).mint.map(|mint| mint.key), Some(Key::Candidate));
+        rest.as_secs()
+    });
+    assert_eq!(rests, [30, 60, 120, 240]);
+}
+
 #[test]
 fn who_wants_no_more_than_is_left_has_enough() {
     let mut world = with_a_token(1_800_000);

@@ -367,9 +367,17 @@ impl<'h> World<'h> {
         self.tell("key", format!("{what}: the file holds key {}", short(key.id())));
         self.machine.disk.put(key);
         self.meddled = true;
-        let now = self.now();
-        self.machine.issuer.watch(|watch| watch.key_news(now));
+        self.note_key(Some(key.id()));
         self.disturb();
+    }
+
+    /// The key in use is no news: its rest after refusals goes on.
+    fn note_key(&mut self, id: Option<&str>) {
+        let used = self.handle().and_then(|handle| handle.state().key_id.clone());
+        if id.is_some_and(|id| used.as_deref() != Some(id)) {
+            let now = self.now();
+            self.machine.issuer.watch(|watch| watch.key_news(now));
+        }
     }
 
     fn people(&mut self) {
@@ -440,12 +448,8 @@ impl<'h> World<'h> {
         if self.machine.disk.is_spoilt() {
             self.machine.disk.spoil(false);
             self.tell("key", "the file is mended");
-            let now = self.now();
-            let used = self.handle().and_then(|handle| handle.state().key_id.clone());
-            // The same key again is no news: its rest after refusals goes on.
-            if self.machine.disk.key().is_some_and(|key| used.as_deref() != Some(key.id())) {
-                self.machine.issuer.watch(|watch| watch.key_news(now));
-            }
+            let held = self.machine.disk.key();
+            self.note_key(held.as_ref().map(|key| key.id()));
             self.disturb();
         }
         let is_good =
