@@ -85,8 +85,6 @@ fn config(issuer: &str) -> Config {
         bind = "tcp:127.0.0.1:8422"
         serve = ["proxy"]
         access_token_file = "/run/bearerd/access"
-        header_timeout = "5ms"
-        idle_timeout = "5ms"
         "#
     );
     let surroundings = crate::config::Surroundings::default();

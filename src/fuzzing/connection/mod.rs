@@ -1,7 +1,7 @@
 //! Bytes of clients, through the code that serves every connection.
 //!
-//! The stream is in memory. Before listeners that forward nothing the runtime's time is paused, so
-//! that the deadlines of a silent client pass at once.
+//! The stream is in memory and the runtime's time is paused, so that the deadlines of a silent client
+//! pass at once.
 
 mod answers;
 mod doors;
@@ -63,7 +63,10 @@ pub(super) fn local(data: &[u8]) {
 pub(super) fn proxied(data: &[u8]) {
     thread_local! {
         static RUNTIME: Runtime = {
-            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            // What goes over loopback is there before the runtime looks for it, and only then does
+            // time pass: a call that is not seen at once is cut off, as any may be.
+            let mut runtime = Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
             runtime.block_on(async { upstream::ISSUER.start() });
             runtime
         };
@@ -73,7 +76,7 @@ pub(super) fn proxied(data: &[u8]) {
     upstream::ISSUER.forget();
     let said = RUNTIME.with(|it| it.block_on(converse(&PROXY, input, &manner)));
     assert!(!holds(&said, TOKEN), "a client of the proxy never sees the token");
-    // The deadlines are short: what was being sent may be cut off.
+    // What was being sent may be cut off by a deadline.
     let answers = answers::read_cut(&said, input);
     let most = oracle::most_requests(input);
     assert!(answers.len() <= most + 1, "{} answers to {most} requests", answers.len());
