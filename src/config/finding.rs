@@ -71,17 +71,27 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    /// Makes a complaint of its two halves.
+    /// Makes a complaint of its two halves; what they name may be any string that TOML can hold.
     pub(super) fn new(
         problem: impl Into<Cow<'static, str>>,
         remedy: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { problem: problem.into(), remedy: remedy.into() }
+        Self { problem: on_one_line(problem.into()), remedy: on_one_line(remedy.into()) }
     }
 
     /// Adds where and how bad.
     pub(super) fn at(self, severity: Severity, key: Option<String>, origin: Origin) -> Finding {
         Finding { severity, key, origin, problem: self.problem, remedy: self.remedy }
+    }
+}
+
+/// Shows control characters instead of writing them.
+fn on_one_line(text: Cow<'static, str>) -> Cow<'static, str> {
+    let shown =
+        |it: char| if it.is_control() { it.escape_debug().to_string() } else { it.to_string() };
+    match text.chars().any(char::is_control) {
+        true => text.chars().map(shown).collect::<String>().into(),
+        false => text,
     }
 }
 
@@ -110,6 +120,14 @@ mod tests {
             finding.to_string(),
             "environment variable BEARERD_OKTA__BASE_URL: `okta.base_url` has no scheme; write https://…"
         );
+    }
+
+    #[test]
+    fn a_finding_is_one_line_whatever_it_names() {
+        let complaint =
+            Complaint::new("is a file of `sinks.a\n\u{1b}`".to_owned(), "take\u{0}care");
+        let finding = complaint.at(Severity::Error, None, Origin::Default);
+        assert_eq!(finding.to_string(), "is a file of `sinks.a\\n\\u{1b}`; take\\0care");
     }
 
     #[test]
