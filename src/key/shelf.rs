@@ -102,7 +102,8 @@ impl Shelf {
         }
     }
 
-    /// Finds the newest whole key among the drafts; what holds no other key is removed (fault 122).
+    /// Finds the newest whole key among the drafts, and puts it on the disk (fault 103); what holds no
+    /// other key is removed (fault 122).
     fn take_up_drafts(&mut self, file: &str) -> Result<Option<ApiKey>, ShelfError> {
         let mut newest: Option<(_, OsString, ApiKey)> = None;
         for name in durable_file::drafts(&self.directory, &self.name).map_err(self.failed())? {
@@ -123,7 +124,15 @@ impl Shelf {
             }
         }
         let Some((_, name, key)) = newest else { return Ok(None) };
-        self.draft = Some(Draft::found(&self.directory, &name).map_err(self.failed())?);
+        match Draft::found(&self.directory, &name) {
+            Ok(draft) => self.draft = Some(draft),
+            // What the disk has not taken once it does not hold, whatever it says the next time.
+            Err(error) if error.act == Act::Sync => {
+                self.save(&key, key.team_name())?;
+                durable_file::remove(&self.directory, &name).map_err(self.failed())?;
+            }
+            Err(error) => return Err(self.failed()(error)),
+        }
         Ok(Some(key))
     }
 

@@ -165,11 +165,12 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Takes up a draft that an earlier process has left; it stays when this is dropped.
+    /// Takes up a draft that an earlier process has left, and puts it on the disk: that process may have
+    /// ended before it did. It stays when this is dropped.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened.
+    /// When it cannot be opened. With [`Act::Sync`] what it holds is good for nothing (fault 105).
     pub fn found(directory: &TrustedDir, name: &OsStr) -> Result<Self, DurableError> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let open = || {
@@ -177,6 +178,8 @@ impl Draft {
             Ok((file, again(directory)?))
         };
         let (file, directory) = open().map_err(|errno| Act::Make.failed(errno))?;
+        let synced = retry(|| fs::fsync(&file));
+        synced.map_err(|errno| Act::Sync.failed(errno))?;
         Ok(Self { directory, name: name.to_owned(), file, is_kept: true })
     }
 

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
     bench::{Stand, daemon::run, rotating::fresh},
-    blow, has_new, key_in,
+    blow::{self, Blow},
+    has_new, has_whole_draft, key_in, recover,
 };
 
 /// What a file holds, as far as it matters.
@@ -268,4 +269,37 @@ async fn a_power_cut_at_any_moment_loses_no_key() {
     });
     let needless: Vec<_> = needless.map(|place| (*place, &calls[*place])).collect();
     assert_eq!((needless.len(), places.len()), (3, 8), "{needless:?}: {calls:#?}");
+}
+
+/// Kills a rotation when the new key is in its draft, and the draft not yet on the disk.
+async fn killed_before_the_fsync(strace: &Path) -> Stand {
+    let stand = fresh().await;
+    let blow = Blow { call: "fsync", what: "signal=KILL", when: "5".to_owned() };
+    run(blow.strike(strace, &stand.home.command(&["keys", "rotate"]))).await;
+    assert!(has_whole_draft(&stand), "it is killed where that is to be seen");
+    stand
+}
+
+// faults 103, 122
+#[tokio::test]
+async fn a_draft_that_was_left_is_put_on_the_disk_before_it_takes_the_name_of_the_key() {
+    let Some(strace) = blow::find_strace() else { return };
+    let stand = killed_before_the_fsync(&strace).await;
+    let calls = recorded(&strace, &stand).await;
+    assert!(has_new(&stand), "{calls:#?}");
+    let named = |call: &Call| matches!(call, Call::Rename(_, to) if to == "key.json");
+    let place = calls.iter().position(named).expect("the draft takes the name");
+    let Call::Rename(draft, _) = &calls[place] else { unreachable!() };
+    assert!(calls[..place].contains(&Call::Sync(draft.clone())), "{calls:#?}");
+}
+
+// fault 105: it cannot be put on the disk, so the key that it holds is written anew
+#[tokio::test]
+async fn a_draft_that_was_left_and_spoilt_is_written_anew() {
+    let Some(strace) = blow::find_strace() else { return };
+    let stand = killed_before_the_fsync(&strace).await;
+    let blow = Blow { call: "fsync", what: "error=EIO", when: "1".to_owned() };
+    let ended = run(blow.strike(&strace, &stand.home.command(&["keys", "rotate"]))).await;
+    assert!(has_new(&stand), "{ended:?}");
+    recover(&stand, &format!("{blow}: {ended:?}")).await;
 }

@@ -266,6 +266,9 @@ impl Site for SimSite {
         let beside = state.files.read(DRAFT).and_then(|bytes| ApiKey::from_json(bytes).ok());
         drop(state);
         let beside = beside.filter(|beside| beside.id() != key.id());
+        if beside.is_some() {
+            shelf.act(|files| files.sync(DRAFT))?;
+        }
         let found = Found {
             journal,
             file: key.id().to_owned(),

@@ -4,7 +4,8 @@
 //! synced, clients that report truly and falsely, and people who change keys and clocks. At every event
 //! the oracles look: no token past its end by the issuer's clock, no needless outage, no mint too many,
 //! a key that mints after every crash, no dead end. `BEARERD_TEST_SIM_SEEDS` says how many worlds there
-//! are, `BEARERD_TEST_SIM_HOURS` how long each lives, and `BEARERD_TEST_SIM_SEED` replays one of them.
+//! are, `BEARERD_TEST_SIM_HOURS` how long each lives, and `BEARERD_TEST_SIM_SEED` replays one of them, or
+//! says which is the first.
 
 #![expect(
     clippy::unwrap_used,
@@ -81,7 +82,7 @@ fn run(seed: u64, hours: u64) -> Found {
 fn every_world_keeps_the_laws() {
     let hours = number("BEARERD_TEST_SIM_HOURS").unwrap_or(HOURS);
     let (first, count) = match number("BEARERD_TEST_SIM_SEED") {
-        Some(seed) => (seed, 1),
+        Some(seed) => (seed, number("BEARERD_TEST_SIM_SEEDS").unwrap_or(1)),
         None => (1, number("BEARERD_TEST_SIM_SEEDS").unwrap_or(SEEDS)),
     };
     let (next, sum) = (AtomicU64::new(first), Mutex::new((Counts::new(), Duration::ZERO)));

@@ -100,10 +100,10 @@ impl Watch {
         self.prompted_until = self.prompted_until.max(now + within);
     }
 
-    /// Takes note of news about the key: it is tried at once.
-    pub(crate) fn key_news(&mut self, now: Tick) {
-        self.rests.clear();
-        self.refusals.clear();
+    /// Takes note of news about the key: it is tried at once, and the one in use goes on resting.
+    pub(crate) fn key_news(&mut self, now: Tick, used: Option<&str>) {
+        self.rests.retain(|key, _| used == Some(key));
+        self.refusals.retain(|key, _| used == Some(key));
         self.prompt(now, Duration::from_secs(60));
     }
 

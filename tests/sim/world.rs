@@ -333,6 +333,8 @@ impl<'h> World<'h> {
     }
 
     fn set_clocks(&mut self) {
+        // What the wall clock ends must have been seen before.
+        self.look();
         let clock = Arc::clone(&self.machine.clock);
         // With a rotation the days have to be told apart.
         let most = if self.machine.plan.every.is_some() { HOUR / 2 } else { 72 * HOUR };
@@ -376,7 +378,7 @@ impl<'h> World<'h> {
         let used = self.handle().and_then(|handle| handle.state().key_id.clone());
         if id.is_some_and(|id| used.as_deref() != Some(id)) {
             let now = self.now();
-            self.machine.issuer.watch(|watch| watch.key_news(now));
+            self.machine.issuer.watch(|watch| watch.key_news(now, used.as_deref()));
         }
     }
 
