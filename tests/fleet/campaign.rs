@@ -10,7 +10,7 @@ use crate::{
 
 /// Seeds of each case.
 pub(crate) fn seeds() -> u64 {
-    if is_whole() { 8 } else { 4 }
+    if is_whole() { 20 } else { 4 }
 }
 
 /// Days of the fleet that is left alone.
@@ -32,7 +32,7 @@ fn all() -> impl Iterator<Item = Case> {
 const ABOUT: &str = "\
 # A fleet before one issuer
 
-Made by `BEARERD_TEST_FLEET=all cargo test --locked --profile campaign --test fleet`, from 8 seeds of each case.
+Made by `BEARERD_TEST_FLEET=all cargo test --locked --profile campaign --test fleet`, from 20 seeds of each case.
 A thousand sidecars with keys of ten users, or a hundred with that of one, are deployed within a second;
 tokens live for an hour. Policy, back-off and the due time of a rotation are the daemon's own code, with
 its defaults. The issuer does 20 calls a second, lets a call wait for 5 s and refuses more with a 503;
