@@ -8,21 +8,28 @@ const GOOD: &str =
     r#"{"bearer_token":"SNTL.t-._~+/==","expires_at":"2026-01-31T09:00:00.5Z","team_name":"acme"}"#;
 const ERROR: &str = r#"{"code":401,"message":"SNTL","type":"authentication_error"}"#;
 
-/// Classifies one answer that took half a second.
-fn classify(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Grant, MintError> {
+fn map(headers: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name = http::HeaderName::from_bytes(name.as_bytes()).expect("a name");
         map.append(name, value.parse().expect("a value"));
     }
-    let answer = Answer {
+    map
+}
+
+/// An answer that took half a second.
+fn answer<'a>(status: u16, headers: &'a HeaderMap, body: &'a str) -> Answer<'a> {
+    Answer {
         status: StatusCode::from_u16(status).expect("a status"),
-        headers: &map,
+        headers,
         body: body.as_bytes(),
         started: START,
         took: Duration::from_millis(500),
-    };
-    mint(&answer, "Acme")
+    }
+}
+
+fn classify(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Grant, MintError> {
+    mint(&answer(status, &map(headers), body), "Acme")
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -190,6 +197,26 @@ fn life_is_counted_by_the_issuers_clock() {
     assert_eq!(lifetime("Thu, 01 Jan 1970 00:00:00 GMT"), Ok(3600.0), "not sane");
     assert_eq!(lifetime("Sat, 01 Jan 9999 00:00:00 GMT"), Ok(3600.0), "not sane");
     assert_eq!(lifetime("yesterday"), Ok(3600.0));
+}
+
+// faults 66, 68
+#[test]
+fn a_moment_of_the_issuers_clock_is_told_by_ours() {
+    let ours = |date: &str| {
+        let headers = map(&[("date", date)]);
+        answer(200, &headers, GOOD).ours(Wall::from_seconds(1_769_850_000)).to_string()
+    };
+    assert_eq!(ours("Sat, 31 Jan 2026 08:00:02 GMT"), "2026-01-31T09:00:00Z", "no skew");
+    assert_eq!(ours("Sat, 31 Jan 2026 08:10:00 GMT"), "2026-01-31T08:50:00Z");
+    assert_eq!(ours("Sat, 31 Jan 2026 07:50:00 GMT"), "2026-01-31T09:10:00Z");
+}
+
+#[test]
+fn a_failure_says_why_and_what_the_network_had_to_say() {
+    let plain = MintError::from(Reason::Connect);
+    assert_eq!(plain.to_string(), Reason::Connect.to_string());
+    let more = MintError { cause: Some("nobody listens"), ..plain };
+    assert_eq!(more.to_string(), format!("{}: nobody listens", Reason::Connect));
 }
 
 // faults 23, 24

@@ -100,6 +100,13 @@ impl Watch {
         self.prompted_until = self.prompted_until.max(now + within);
     }
 
+    /// Takes note that the machine sleeps: who is giving cause for mints goes on afterwards.
+    pub(crate) fn sleeps(&mut self, now: Tick, by: Duration) {
+        if now < self.prompted_until {
+            self.prompted_until = self.prompted_until + by;
+        }
+    }
+
     /// Takes note of news about the key: it is tried at once, and the one in use goes on resting.
     pub(crate) fn key_news(&mut self, now: Tick, used: Option<&str>) {
         self.rests.retain(|key, _| used == Some(key));

@@ -342,6 +342,8 @@ impl<'h> World<'h> {
         match self.dice.below(3) {
             0 => {
                 let by = by.min(12 * HOUR);
+                let now = self.now();
+                self.machine.issuer.watch(|watch| watch.sleeps(now, by));
                 clock.suspend(by);
                 self.tell("suspend", format!("for {by:?}"));
             }
