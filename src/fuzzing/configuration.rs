@@ -14,7 +14,9 @@ pub(super) fn file(data: &[u8]) {
     let is_json = data.trim_ascii_start().starts_with(b"{");
     let name = Path::new(if is_json { "bearerd.json" } else { "bearerd.toml" });
     let sources = sources(Vec::new());
-    check(data, || load_bytes(name, data, &sources).map_err(|findings| findings.0));
+    let starts = [&b"= \""[..], b": \"", b"=\"", b"="];
+    let quotes_nothing = has_sentinel_as_value(data, &starts, b"_.- \t{\"");
+    check(quotes_nothing, || load_bytes(name, data, &sources).map_err(|findings| findings.0));
 }
 
 /// Variables, one in a line, beside those that make a whole configuration (faults 227, 248).
@@ -30,7 +32,8 @@ pub(super) fn environment(data: &[u8]) {
         }
     }
     let sources = sources(variables);
-    check(data, || load(&sources).map_err(|findings| findings.0));
+    let quotes_nothing = has_sentinel_as_value(data, &[b"="], b"_");
+    check(quotes_nothing, || load(&sources).map_err(|findings| findings.0));
 }
 
 fn variable(line: &[u8]) -> Option<(OsString, OsString)> {
@@ -46,8 +49,7 @@ fn sources(environment: Vec<(OsString, OsString)>) -> Sources {
     Sources { files: Vec::new(), fallback_file, environment, flags: Vec::new(), surroundings }
 }
 
-fn check(data: &[u8], load: impl Fn() -> Result<Loaded, Vec<Finding>>) {
-    let quotes_nothing = has_sentinel_as_value(data);
+fn check(quotes_nothing: bool, load: impl Fn() -> Result<Loaded, Vec<Finding>>) {
     match (load(), load()) {
         (Ok(first), Ok(again)) => {
             let shown = [&first, &again].map(|loaded| format!("{:?}", loaded.config));
@@ -98,15 +100,15 @@ fn check_finding(finding: &Finding, quotes_nothing: bool) {
     }
 }
 
-/// Tells whether a secret stands only where a value stands, so that no finding may show it.
-fn has_sentinel_as_value(data: &[u8]) -> bool {
+/// Tells whether a secret stands only where a value stands, so that no finding may show it: behind
+/// one of these starts, and a key of letters, digits and `others`.
+fn has_sentinel_as_value(data: &[u8], starts: &[&[u8]], others: &[u8]) -> bool {
     let mut places = memchr::memmem::find_iter(data, SENTINEL).peekable();
     let is_value = |at: usize| {
         let before = data.get(..at).unwrap_or_default();
         let line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        let starts = [&b"= \""[..], b": \"", b"=\"", b"="];
         let key = starts.iter().find_map(|start| line.strip_suffix(*start));
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.- \t{\"".contains(byte);
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);
         key.is_some_and(|key| !key.is_empty() && key.iter().all(is_plain))
     };
     places.peek().is_some() && places.all(is_value)
