@@ -52,6 +52,13 @@ fn url(node: &Node, remedy: &'static str) -> Result<Url, Complaint> {
     if written.contains([' ', '\\']) {
         return refuse("holds a blank or a backslash");
     }
+    if !written.is_ascii() {
+        // Letters that look alike are no way to name an issuer.
+        return Err(Complaint::new(
+            "holds letters that are not ASCII",
+            "write the host as DNS has it",
+        ));
+    }
     let Ok(url) = Url::parse(written) else {
         return refuse("is not a URL with a scheme and a host");
     };

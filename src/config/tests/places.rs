@@ -17,6 +17,7 @@ fn issuers_are_https_or_loopback_and_only_an_origin() {
         ("https://acme?", "holds more than scheme, host and port"),
         ("https://acme/#", "holds more than scheme, host and port"),
         ("https:\\\\acme", "holds a blank or a backslash"),
+        ("https://\u{430}cme.pam.okta.com", "holds letters that are not ASCII"),
         ("ftp://acme", "is neither https nor http"),
         ("acme.pam.okta.com", "is not a URL with a scheme and a host"),
         ("https://ac\tme", "holds a line break or another control character"),
