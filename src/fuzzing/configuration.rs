@@ -14,8 +14,10 @@ pub(super) fn file(data: &[u8]) {
     let is_json = data.trim_ascii_start().starts_with(b"{");
     let name = Path::new(if is_json { "bearerd.json" } else { "bearerd.toml" });
     let sources = sources(Vec::new());
-    let starts = [&b"= \""[..], b": \"", b"=\"", b"="];
-    let quotes_nothing = has_sentinel_as_value(data, &starts, b"_.- \t{\"");
+    let quotes_nothing = match is_json {
+        true => has_sentinel_as_value(data, &[b": \"", b":\""], b"_.- \t{\""),
+        false => has_sentinel_as_value(data, &[b"= \"", b"=\"", b"="], b"_.- \t"),
+    };
     check(quotes_nothing, || load_bytes(name, data, &sources).map_err(|findings| findings.0));
 }
 

@@ -90,9 +90,14 @@ impl Watch {
         self.prompt(now, Duration::from_secs(60));
     }
 
-    /// Tells when the broker began.
-    pub(crate) fn began(&self) -> Tick {
-        self.began
+    /// Takes note that the process has ended.
+    pub(crate) fn end(&mut self) {
+        self.handle = None;
+    }
+
+    /// Tells whether a broker that began then is still there.
+    pub(crate) fn is_there(&self, since: Tick) -> bool {
+        self.handle.is_some() && self.began <= since
     }
 
     /// Takes note that somebody has given cause for a mint, which may come within this time.

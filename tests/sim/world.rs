@@ -281,6 +281,7 @@ impl<'h> World<'h> {
     async fn crash(&mut self, when: &str) {
         let Some(mut daemon) = self.daemon.take() else { return };
         daemon.tasks.shutdown().await;
+        self.machine.issuer.watch(|watch| watch.end());
         let cuts_power = self.dice.hits(0.3);
         self.boot += u64::from(cuts_power);
         self.machine.disk.restart(cuts_power);
@@ -765,8 +766,8 @@ impl Reporter {
                 Rejection::Throttled(wait) => sleep(wait.min(10 * SECOND)).await,
                 Rejection::Failed | Rejection::NoToken => sleep(3 * SECOND).await,
             }
-            if self.issuer.watch(|watch| watch.began() > self.began) {
-                // Another process has begun, which this client has not heard of.
+            if !self.issuer.watch(|watch| watch.is_there(self.began)) {
+                // The process has ended: this client finds nobody, or another one.
                 return;
             }
             self.judge_patience();

@@ -48,9 +48,14 @@ impl Kind for ProxyUrl {
 fn url(node: &Node, remedy: &'static str) -> Result<Url, Complaint> {
     let refuse = |problem: &'static str| Err(Complaint::new(problem, remedy));
     let written = text(node, "a URL", remedy)?;
-    // The parser passes over blanks, and takes a backslash for a slash.
-    if written.contains([' ', '\\']) {
-        return refuse("holds a blank or a backslash");
+    if written.contains('@') {
+        let remedy = "take them out, and replace them: they may have been read; a proxy's stand in \
+                      the file that `okta.proxy_auth_file` names";
+        return Err(Complaint::new("holds a user or password", remedy));
+    }
+    // The parser passes over blanks, takes a backslash for a slash, and reads escapes in a host.
+    if written.contains([' ', '\\', '%']) {
+        return refuse("holds a blank, a backslash or an escape");
     }
     if !written.is_ascii() {
         // Letters that look alike are no way to name an issuer.
@@ -62,11 +67,6 @@ fn url(node: &Node, remedy: &'static str) -> Result<Url, Complaint> {
     let Ok(url) = Url::parse(written) else {
         return refuse("is not a URL with a scheme and a host");
     };
-    if !url.username().is_empty() || url.password().is_some() || written.contains('@') {
-        let remedy = "take them out, and replace them: they may have been read; a proxy's stand in \
-                      the file that `okta.proxy_auth_file` names";
-        return Err(Complaint::new("holds a user or password", remedy));
-    }
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return refuse("is neither https nor http");
     }
