@@ -281,7 +281,7 @@ impl<'h> World<'h> {
     async fn crash(&mut self, when: &str) {
         let Some(mut daemon) = self.daemon.take() else { return };
         daemon.tasks.shutdown().await;
-        self.machine.issuer.watch(|watch| watch.end());
+        self.machine.issuer.watch(super::watch::Watch::end);
         let cuts_power = self.dice.hits(0.3);
         self.boot += u64::from(cuts_power);
         self.machine.disk.restart(cuts_power);
@@ -454,7 +454,7 @@ impl<'h> World<'h> {
             self.machine.disk.spoil(false);
             self.tell("key", "the file is mended");
             let held = self.machine.disk.key();
-            self.note_key(held.as_ref().map(|key| key.id()));
+            self.note_key(held.as_ref().map(ApiKey::id));
             self.disturb();
         }
         let is_good =
