@@ -62,7 +62,7 @@ fn answered(metrics: &Metrics) -> bool {
 async fn what_is_stored_is_the_answer_and_is_counted() {
     let (server, metrics) = server(Limits::default());
     let visit = server.visit(UNIX, CancellationToken::new()).await;
-    assert_eq!(server.answer_at_once(b"GET /v1/ready HTTP/1.1\r\n\r\n", &visit), None);
+    assert_eq!(server.answer_at_once(b"GET /v1/ready HTTP/1.1\r\nHost: a\r\n\r\n", &visit), None);
     assert!(!answered(&metrics));
     assert_eq!(server.answer_at_once(REQUEST, &visit), Some(STORED));
     assert!(answered(&metrics), "{}", String::from_utf8_lossy(&metrics.render()));
