@@ -87,12 +87,17 @@ impl Complaint {
 
 /// Shows control characters instead of writing them.
 fn on_one_line(text: Cow<'static, str>) -> Cow<'static, str> {
-    let shown =
-        |it: char| if it.is_control() { it.escape_debug().to_string() } else { it.to_string() };
-    match text.chars().any(char::is_control) {
-        true => text.chars().map(shown).collect::<String>().into(),
-        false => text,
+    if !text.contains(char::is_control) {
+        return text;
     }
+    let mut shown = String::new();
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => shown.extend(letter.escape_debug()),
+            false => shown.push(letter),
+        }
+    }
+    shown.into()
 }
 
 /// Shows a key that somebody else wrote: without control characters, cut at 64 characters.

@@ -178,8 +178,7 @@ impl Draft {
             Ok((file, again(directory)?))
         };
         let (file, directory) = open().map_err(|errno| Act::Make.failed(errno))?;
-        let synced = retry(|| fs::fsync(&file));
-        synced.map_err(|errno| Act::Sync.failed(errno))?;
+        sync(&file)?;
         Ok(Self { directory, name: name.to_owned(), file, is_kept: true })
     }
 
@@ -206,8 +205,7 @@ impl Draft {
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
         let cut = retry(|| fs::ftruncate(&self.file, length));
         cut.map_err(|errno| Act::Write.failed(errno))?;
-        let synced = retry(|| fs::fsync(&self.file));
-        synced.map_err(|errno| Act::Sync.failed(errno))?;
+        sync(&self.file)?;
         self.verify(content)
     }
 
@@ -345,6 +343,11 @@ impl DurableError {
     pub fn is_taken(self) -> bool {
         self == Act::Publish.failed(Errno::EXIST)
     }
+}
+
+/// Puts what a file holds on the disk.
+fn sync(file: &OwnedFd) -> Result<(), DurableError> {
+    retry(|| fs::fsync(file)).map_err(|errno| Act::Sync.failed(errno))
 }
 
 /// Puts the directory itself on the disk: the names in it, and what each names.

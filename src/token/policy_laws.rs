@@ -196,11 +196,18 @@ fn healthy(
     }
 }
 
-/// Reports the current token every `pause` and tells how many mints this caused.
-fn storm(pause: u64, duration: u64, refused: bool) -> usize {
+/// A world with a token of an hour that is as old as this.
+fn with_a_token(age: u64) -> World {
     let mut world = World::new(RefreshSettings::default());
     world.play(Act::Pass(0), 0.5);
     world.play(Act::Grant(3_600_000), 0.5);
+    world.play(Act::Pass(age), 0.5);
+    world
+}
+
+/// Reports the current token every `pause` and tells how many mints this caused.
+fn storm(pause: u64, duration: u64, refused: bool) -> usize {
+    let mut world = with_a_token(0);
     let mut steps = Vec::new();
     for _ in 0..duration / pause {
         steps.push(world.play(Act::Pass(pause), 0.5));
@@ -283,9 +290,7 @@ fn a_refresh_that_came_late_makes_up_for_it() {
 // fault 2
 #[test]
 fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
-    let mut world = World::new(RefreshSettings::default());
-    world.play(Act::Pass(0), 0.5);
-    world.play(Act::Grant(3_600_000), 0.5);
+    let mut world = with_a_token(0);
     let mut mints = 0;
     while world.lease.map(|lease| lease.serial) == Some(Serial::new(1)) {
         world.play(Act::PassToWake, 0.5);
@@ -299,9 +304,7 @@ fn a_much_shorter_token_does_not_replace_a_good_one_until_it_must() {
 // faults 27, 175
 #[test]
 fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
-    let mut world = World::new(RefreshSettings::default());
-    world.play(Act::Pass(0), 0.5);
-    world.play(Act::Grant(3_600_000), 0.5);
+    let mut world = with_a_token(0);
     let mut mints = 0;
     for _ in 0..60_000 {
         for act in [Act::Pass(10), Act::Witness] {
@@ -317,10 +320,7 @@ fn what_our_own_proxy_saw_needs_no_probe_and_costs_a_mint_each_5_s_at_most() {
 // faults 27, 91
 #[test]
 fn with_the_budget_spent_a_report_still_waits_for_a_new_key_that_is_being_tried() {
-    let mut world = World::new(RefreshSettings::default());
-    world.play(Act::Pass(0), 0.5);
-    world.play(Act::Grant(3_600_000), 0.5);
-    world.play(Act::Pass(4_000), 0.5);
+    let mut world = with_a_token(4_000);
     world.play(Act::Report { stale: false }, 0.5);
     world.play(Act::Grant(3_600_000), 0.5);
     world.play(Act::Pass(3_000), 0.5);
@@ -401,15 +401,6 @@ fn other_settings_hold_for_the_token_at_hand() {
     policy.reconfigure(shorter, 0.5);
     assert_eq!(policy.wake_at(), Some(now + 300 * second));
     assert_eq!(policy.cut_life(now + 600 * second, 0.5), None, "it was cut already");
-}
-
-/// A world with a token of an hour that is as old as this.
-fn with_a_token(age: u64) -> World {
-    let mut world = World::new(RefreshSettings::default());
-    world.play(Act::Pass(0), 0.5);
-    world.play(Act::Grant(3_600_000), 0.5);
-    world.play(Act::Pass(age), 0.5);
-    world
 }
 
 /// Reports the token again and again, which has to be patient each time.

@@ -32,7 +32,7 @@ fn all() -> impl Iterator<Item = Case> {
 const ABOUT: &str = "\
 # A fleet before one issuer
 
-Made by `BEARERD_TEST_FLEET=all cargo test --locked --profile campaign --test fleet`, from 20 seeds of each case.
+Made by `BEARERD_TEST_FLEET=all cargo test --locked --profile campaign --test fleet`, from {seeds} seeds of each case.
 A thousand sidecars with keys of ten users, or a hundred with that of one, are deployed within a second;
 tokens live for an hour. Policy, back-off and the due time of a rotation are the daemon's own code, with
 its defaults. The issuer does 20 calls a second, lets a call wait for 5 s and refuses more with a 503;
@@ -84,7 +84,7 @@ fn row(figures: &Figures) -> String {
 
 /// Writes all of it into a directory.
 fn publish(directory: &Path) {
-    let mut text = ABOUT.to_owned();
+    let mut text = ABOUT.replace("{seeds}", &seeds().to_string());
     text.push_str(
         "| case | before | during | after | mean after | recovered | waited | worst | served in the end \
          |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",

@@ -81,10 +81,9 @@ fn run(seed: u64, hours: u64) -> Found {
 #[test]
 fn every_world_keeps_the_laws() {
     let hours = number("BEARERD_TEST_SIM_HOURS").unwrap_or(HOURS);
-    let (first, count) = match number("BEARERD_TEST_SIM_SEED") {
-        Some(seed) => (seed, number("BEARERD_TEST_SIM_SEEDS").unwrap_or(1)),
-        None => (1, number("BEARERD_TEST_SIM_SEEDS").unwrap_or(SEEDS)),
-    };
+    let first = number("BEARERD_TEST_SIM_SEED");
+    let count = number("BEARERD_TEST_SIM_SEEDS").unwrap_or(if first.is_some() { 1 } else { SEEDS });
+    let first = first.unwrap_or(1);
     let (next, sum) = (AtomicU64::new(first), Mutex::new((Counts::new(), Duration::ZERO)));
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {

@@ -26,6 +26,7 @@ use super::{
     issuer::{SimIssuer, short},
     plan::Plan,
     story::{Counts, Story},
+    watch::Watch,
     weather::{DEADLINE, Weather},
 };
 
@@ -281,7 +282,7 @@ impl<'h> World<'h> {
     async fn crash(&mut self, when: &str) {
         let Some(mut daemon) = self.daemon.take() else { return };
         daemon.tasks.shutdown().await;
-        self.machine.issuer.watch(super::watch::Watch::end);
+        self.machine.issuer.watch(Watch::end);
         let cuts_power = self.dice.hits(0.3);
         self.boot += u64::from(cuts_power);
         self.machine.disk.restart(cuts_power);
