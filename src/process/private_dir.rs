@@ -26,6 +26,8 @@ const DIGITS: usize = 16;
 /// for nobody but its user.
 pub struct PrivateDir {
     directory: TrustedDir,
+    /// What is removed in the end: whatever else goes wrong, a place that has our name.
+    made: PathBuf,
 }
 
 impl PrivateDir {
@@ -57,7 +59,7 @@ impl PrivateDir {
         // A umask may have taken away what we need ourselves.
         fs::chmodat(&parent, &name, owner_only, AtFlags::empty()).map_err(refused)?;
         let directory = parent.open_dir(Path::new(&name), &mut Trail::default())?;
-        Ok(Self { directory })
+        Ok(Self { directory, made: parent.path().join(name) })
     }
 
     /// Tells where it is.
@@ -81,7 +83,7 @@ impl PrivateDir {
 impl Drop for PrivateDir {
     fn drop(&mut self) {
         // What cannot be removed stays private, and does not outlast the machine's next start.
-        std::fs::remove_dir_all(self.path()).ok();
+        std::fs::remove_dir_all(&self.made).ok();
     }
 }
 
