@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -17,12 +18,38 @@ use memchr::{memchr_iter, memmem};
 /// Shortest token that is looked for: less is found by chance.
 const SHORTEST: usize = 16;
 
+/// A token that is looked for, and how to find it.
+pub struct Sought {
+    token: Bytes,
+    /// Made once, when there is something to search: that costs more than to search an answer.
+    finder: OnceLock<memmem::Finder<'static>>,
+}
+
+impl Sought {
+    /// Makes what is looked for.
+    #[must_use]
+    pub const fn new(token: Bytes) -> Self {
+        Self { token, finder: OnceLock::new() }
+    }
+
+    /// Tells where the token begins, if it is there and not too short.
+    fn find_in(&self, bytes: &[u8]) -> Option<usize> {
+        if self.is_too_short() || bytes.len() < self.token.len() {
+            return None;
+        }
+        let make = || memmem::Finder::new(&self.token).into_owned();
+        self.finder.get_or_init(make).find(bytes)
+    }
+
+    fn is_too_short(&self) -> bool {
+        self.token.len() < SHORTEST
+    }
+}
+
 /// Takes out the headers that hold the token.
 #[must_use]
-pub fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
-    // Lengths first: to search at all costs more than to read most values.
-    let is_long = |value: &[u8]| token.len() >= SHORTEST && value.len() >= token.len();
-    let quotes = |value: &[u8]| is_long(value) && memmem::find(value, token).is_some();
+pub fn headers<'a>(headers: &'a HeaderMap, sought: &Sought) -> Cow<'a, HeaderMap> {
+    let quotes = |value: &[u8]| sought.find_in(value).is_some();
     if !headers.values().any(|value| quotes(value.as_bytes())) {
         return Cow::Borrowed(headers);
     }
@@ -33,7 +60,7 @@ pub fn headers<'a>(headers: &'a HeaderMap, token: &[u8]) -> Cow<'a, HeaderMap> {
 /// Masks the token in a whole body.
 #[must_use]
 pub fn whole(body: Bytes, token: &[u8]) -> Bytes {
-    let mut mask = Mask::new(Bytes::copy_from_slice(token));
+    let mut mask = Mask::new(Arc::new(Sought::new(Bytes::copy_from_slice(token))));
     let masked = mask.pass(body);
     joined(&masked, mask.rest().unwrap_or_default())
 }
@@ -49,8 +76,8 @@ pub struct Masked<B> {
 impl<B> Masked<B> {
     /// Masks a token in a body.
     #[must_use]
-    pub fn new(body: B, token: Bytes) -> Self {
-        Self { body, has_ended: false, mask: Mask::new(token) }
+    pub const fn new(body: B, sought: Arc<Sought>) -> Self {
+        Self { body, has_ended: false, mask: Mask::new(sought) }
     }
 }
 
@@ -88,36 +115,30 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
 
 /// Masks a token in bytes that come in pieces.
 struct Mask {
-    token: Bytes,
+    sought: Arc<Sought>,
     /// The end of what came, if the token may begin there.
     held: Bytes,
-    /// Made when there is something to search.
-    finder: Option<memmem::Finder<'static>>,
 }
 
 impl Mask {
-    const fn new(token: Bytes) -> Self {
-        Self { token, held: Bytes::new(), finder: None }
+    const fn new(sought: Arc<Sought>) -> Self {
+        Self { sought, held: Bytes::new() }
     }
 
     /// Gives what can be passed on of all that has come.
     fn pass(&mut self, piece: Bytes) -> Bytes {
-        let token = &*self.token;
-        if token.len() < SHORTEST {
+        let sought = &*self.sought;
+        if sought.is_too_short() {
             return piece;
         }
         let mut all = joined(&std::mem::take(&mut self.held), piece);
         let mut clean = 0;
-        if all.len() >= token.len() {
-            let make = || memmem::Finder::new(token).into_owned();
-            let finder = &*self.finder.get_or_insert_with(make);
-            while let Some(at) = all.get(clean..).and_then(|rest| finder.find(rest)) {
-                let start = clean + at;
-                clean = start + token.len();
-                all = blotted(all, start..clean);
-            }
+        while let Some(at) = sought.find_in(all.get(clean..).unwrap_or_default()) {
+            let start = clean + at;
+            clean = start + sought.token.len();
+            all = blotted(all, start..clean);
         }
-        let begun = begun(all.get(clean..).unwrap_or_default(), token);
+        let begun = begun(all.get(clean..).unwrap_or_default(), &sought.token);
         self.held = all.split_off(all.len() - begun);
         all
     }
@@ -164,9 +185,13 @@ mod tests {
     const TOKEN: &[u8] = b"eyJhbGciOi.eyJleHAi.c2lnbmVk";
     const STARS: &str = "****************************";
 
+    fn sought(token: &'static [u8]) -> Arc<Sought> {
+        Arc::new(Sought::new(Bytes::from_static(token)))
+    }
+
     /// Sends a text through in pieces of a length.
     fn masked(text: &str, length: usize) -> String {
-        let mut mask = Mask::new(Bytes::from_static(TOKEN));
+        let mut mask = Mask::new(sought(TOKEN));
         let mut passed = Vec::new();
         for piece in text.as_bytes().chunks(length) {
             passed.extend(mask.pass(Bytes::copy_from_slice(piece)));
@@ -195,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_cannot_begin_it_is_not_held_back() {
-        let mut mask = Mask::new(Bytes::from_static(TOKEN));
+        let mut mask = Mask::new(sought(TOKEN));
         let piece = Bytes::from_static(b"{\"list\": []}");
         assert_eq!(mask.pass(piece.clone()).as_ptr(), piece.as_ptr(), "and not copied");
         assert_eq!(mask.held, Bytes::new());
@@ -203,14 +228,14 @@ mod tests {
 
     #[test]
     fn too_short_a_token_is_found_by_chance_and_not_looked_for() {
-        let mut mask = Mask::new(Bytes::from_static(b"e"));
+        let mut mask = Mask::new(sought(b"e"));
         assert_eq!(mask.pass(Bytes::from_static(b"else")), "else");
     }
 
     #[tokio::test]
     async fn a_body_ends_with_what_was_held_back() {
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(9);
-        let mut body = Masked::new(body, Bytes::from_static(TOKEN));
+        let mut body = Masked::new(body, sought(TOKEN));
         for piece in ["a eyJ", "hbG", "", "ci"] {
             sender.send_data(piece.into()).await.unwrap();
         }
@@ -234,9 +259,10 @@ mod tests {
         let token = std::str::from_utf8(TOKEN).unwrap();
         all.insert("x-echo", format!("Bearer {token}").parse().unwrap());
         all.insert("content-type", "text/html".parse().unwrap());
-        let clean = headers(&all, TOKEN);
+        let sought = sought(TOKEN);
+        let clean = headers(&all, &sought);
         assert_eq!(clean.len(), 1);
         assert!(clean.contains_key("content-type"));
-        assert!(matches!(headers(&clean, TOKEN), Cow::Borrowed(_)));
+        assert!(matches!(headers(&clean, &sought), Cow::Borrowed(_)));
     }
 }

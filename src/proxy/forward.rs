@@ -1,10 +1,11 @@
 //! One forwarded call: the real token put in, one replay after a 401, streams both ways.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts,
+    response, uri::Scheme,
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Collected, Full, Limited};
@@ -23,7 +24,6 @@ use super::{
 use crate::{
     okta::{
         classify,
-        client::bearer,
         forwarder::{Answer, Broken, ForwardError, Streamed},
         mask::{self, Masked},
         retry_time,
@@ -42,8 +42,6 @@ const ENCLOSING: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
 /// What one call is forwarded by.
 pub(super) struct Call<'a> {
-    /// The listener's origin as the client named it.
-    pub(super) own: String,
     pub(super) path: Path,
     pub(super) upstream: &'a Upstream,
     pub(super) memory: &'a ReplayMemory,
@@ -55,7 +53,33 @@ pub(super) struct Call<'a> {
 struct Head {
     method: Method,
     uri: Uri,
+    /// As the client sent them.
     headers: HeaderMap,
+    own: Own,
+}
+
+impl Head {
+    /// Makes the headers of one try; nothing is kept for another if there is none.
+    fn for_issuer(&mut self, is_last: bool) -> HeaderMap {
+        match is_last {
+            true => headers::for_issuer(&mem::take(&mut self.headers)),
+            false => headers::for_issuer(&self.headers),
+        }
+    }
+}
+
+/// The listener as the client named it; the guard has seen that it may.
+struct Own {
+    scheme: Option<Scheme>,
+    /// A copy: a piece of the client's bytes would keep all of them in memory.
+    host: Option<String>,
+}
+
+impl Own {
+    fn origin(&self) -> String {
+        let scheme = self.scheme.as_ref().unwrap_or(&Scheme::HTTP);
+        format!("{scheme}://{}", self.host.as_deref().unwrap_or("localhost"))
+    }
 }
 
 /// The body of one try, and how it gets on.
@@ -89,21 +113,21 @@ impl Call<'_> {
         request: Request<Incoming>,
         told: &mut Told,
     ) -> Result<Response<Download>, Refusal> {
-        let (head, body) = self.rebuilt(request)?;
+        let (mut head, body) = self.rebuilt(request)?;
         let (upload, again) = self.prepared(&head.method, body).await?;
         let token = self.token().await?;
-        let first = self.send_surely(&head, &token, upload, again.as_ref()).await?;
+        let first = self.send_surely(&mut head, &token, upload, again.as_ref()).await?;
         told.first = Some(first.status().as_u16());
         if first.status() != StatusCode::UNAUTHORIZED {
-            return Ok(self.passed(&head.method, first, &token));
+            return Ok(self.passed(&head, first, &token));
         }
-        let (refused, newer) = self.refused(&head.method, first, &token).await;
+        let (refused, newer) = self.refused(&head, first, &token).await;
         let (Some(Again(body)), Some(newer)) = (again, newer) else {
             return refused;
         };
-        let second = self.send(&head, &newer, self.whole(body)).await?;
+        let second = self.send(&mut head, &newer, self.whole(body), true).await?;
         told.second = Some(second.status().as_u16());
-        Ok(self.passed(&head.method, second, &newer))
+        Ok(self.passed(&head, second, &newer))
     }
 
     async fn token(&self) -> Result<Arc<Published>, Refusal> {
@@ -121,8 +145,10 @@ impl Call<'_> {
             target.push_str(query);
         }
         let uri = self.upstream.forwarder.target(&target).map_err(|_| Refusal::BadRequest)?;
-        let headers = headers::for_issuer(&parts.headers);
-        Ok((Head { method: parts.method, uri, headers }, body))
+        let Parts { method, headers, mut extensions, .. } = parts;
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let own = Own { scheme: extensions.remove(), host: host.map(str::to_owned) };
+        Ok((Head { method, uri, headers, own }, body))
     }
 
     /// Holds the body if the call may be repeated, else lets it stream.
@@ -159,14 +185,14 @@ impl Call<'_> {
     /// Only a call that may be repeated: the issuer may have carried it out (fault 47).
     async fn send_surely(
         &self,
-        head: &Head,
+        head: &mut Head,
         token: &Published,
         upload: Upload,
         again: Option<&Again>,
     ) -> Result<Response<Answer>, Refusal> {
-        match (self.send(head, token, upload).await, again) {
+        match (self.send(head, token, upload, again.is_none()).await, again) {
             (Err(Refusal::Closed), Some(Again(body))) => {
-                self.send(head, token, self.whole(body.clone())).await
+                self.send(head, token, self.whole(body.clone()), false).await
             }
             (sent, _) => sent,
         }
@@ -174,18 +200,17 @@ impl Call<'_> {
 
     async fn send(
         &self,
-        head: &Head,
+        head: &mut Head,
         token: &Published,
         upload: Upload,
+        is_last: bool,
     ) -> Result<Response<Answer>, Refusal> {
         let Upload { body, pace } = upload;
         let mut call = Request::new(body);
         *call.method_mut() = head.method.clone();
         *call.uri_mut() = head.uri.clone();
-        *call.headers_mut() = head.headers.clone();
-        let bearer =
-            bearer(token.token()).expect("a token that no header can hold is not published");
-        call.headers_mut().insert(header::AUTHORIZATION, bearer);
+        *call.headers_mut() = head.for_issuer(is_last);
+        call.headers_mut().insert(header::AUTHORIZATION, token.bearer());
         if call.body().is_end_stream() && ENCLOSING.contains(&head.method) {
             // Without a length some servers answer 411 (RFC 9110 section 8.6).
             call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -206,7 +231,7 @@ impl Call<'_> {
     /// be read counts as the former, within the budget.
     async fn refused(
         &self,
-        method: &Method,
+        head: &Head,
         answer: Response<Answer>,
         token: &Published,
     ) -> (Result<Response<Download>, Refusal>, Option<Arc<Published>>) {
@@ -216,37 +241,38 @@ impl Call<'_> {
         let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
         let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
         let whole = |body| Full::new(body).map_err(|never| match never {});
-        let refused = body.map(|body| self.finished(method, &parts, whole(body), token));
+        let refused = body.map(|body| self.finished(head, &parts, whole(body), token));
         (refused.ok_or(Refusal::Unreadable), newer)
     }
 
     fn passed(
         &self,
-        method: &Method,
+        head: &Head,
         answer: Response<Answer>,
         token: &Published,
     ) -> Response<Download> {
         let (parts, body) = answer.into_parts();
-        self.finished(method, &parts, body::paced(body, self.idle), token)
+        self.finished(head, &parts, body::paced(body, self.idle), token)
     }
 
     fn finished(
         &self,
-        method: &Method,
-        parts: &Parts,
+        head: &Head,
+        parts: &response::Parts,
         body: impl Body<Data = Bytes, Error = Broken> + Send + Sync + Unpin + 'static,
         token: &Published,
     ) -> Response<Download> {
         let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
-        let told = mask::headers(&parts.headers, token.token().expose());
-        let mut headers = headers::for_client(&told, origin, &self.own, now);
-        if *method == Method::HEAD
+        let sought = token.sought();
+        let told = mask::headers(&parts.headers, &sought);
+        let mut headers = headers::for_client(&told, origin, || head.own.origin(), now);
+        if head.method == Method::HEAD
             && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
         {
             // There is no body: this is the length that a GET would see.
             headers.insert(header::CONTENT_LENGTH, length.clone());
         }
-        let mut response = Response::new(Masked::new(body, token.shared_token()).boxed());
+        let mut response = Response::new(Masked::new(body, sought).boxed());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         response

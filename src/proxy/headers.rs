@@ -6,7 +6,7 @@ use super::link;
 use crate::token::timing::Wall;
 
 /// What concerns only one connection (RFC 9110 section 7.6.1), besides what `Connection` lists.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -19,7 +19,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// What a client may not tell the issuer (section 5): who it is, where it comes from, what it
 /// really wants.
-const DROPPED_REQUEST: [HeaderName; 19] = [
+static DROPPED_REQUEST: [HeaderName; 19] = [
     header::AUTHORIZATION,
     header::HOST,
     header::COOKIE,
@@ -45,7 +45,7 @@ const DROPPED_REQUEST_PREFIXES: [&str; 5] =
     ["proxy-", "x-forwarded", "x-original-", "x-rewrite-", "sec-"];
 
 /// What the issuer tells a browser, or about its own host.
-const DROPPED_ANSWER: [HeaderName; 6] = [
+static DROPPED_ANSWER: [HeaderName; 6] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("alt-svc"),
@@ -56,7 +56,7 @@ const DROPPED_ANSWER: [HeaderName; 6] = [
 const CORS: &str = "access-control-";
 
 /// Moments, in seconds since 1970, that clients sleep until.
-const RETRY_TIMES: [HeaderName; 2] =
+static RETRY_TIMES: [HeaderName; 2] =
     [HeaderName::from_static("x-ratelimit-reset"), HeaderName::from_static("x-ratelimit-retry-at")];
 
 /// Makes the headers that the issuer gets; the token is put in elsewhere.
@@ -70,9 +70,14 @@ pub fn for_issuer(client: &HeaderMap) -> HeaderMap {
     })
 }
 
-/// Makes the headers that the client gets; `own` is the listener's origin as the client named it.
+/// Makes the headers that the client gets; `own` tells the listener's origin as the client named it.
 #[must_use]
-pub fn for_client(issuer: &HeaderMap, origin: &str, own: &str, now: Wall) -> HeaderMap {
+pub fn for_client(
+    issuer: &HeaderMap,
+    origin: &str,
+    own: impl FnOnce() -> String,
+    now: Wall,
+) -> HeaderMap {
     let mut headers = copied(issuer, |name| {
         !DROPPED_ANSWER.contains(name)
             && !name.as_str().starts_with(CORS)
@@ -81,14 +86,20 @@ pub fn for_client(issuer: &HeaderMap, origin: &str, own: &str, now: Wall) -> Hea
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     RETRY_TIMES.iter().for_each(|name| raise(&mut headers, name, now));
-    if let Some(links) = link::rewrite(&all(issuer, &header::LINK), origin, own) {
-        insert(&mut headers, header::LINK, &links);
-    }
-    if let Some(location) = issuer.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-        let location = link::moved(location, origin, own);
-        insert(&mut headers, header::LOCATION, &location);
+    if issuer.contains_key(header::LINK) || issuer.contains_key(header::LOCATION) {
+        point(&mut headers, issuer, origin, &own());
     }
     headers
+}
+
+/// Has what points to the issuer point to us.
+fn point(headers: &mut HeaderMap, issuer: &HeaderMap, origin: &str, own: &str) {
+    if let Some(links) = link::rewrite(&all(issuer, &header::LINK), origin, own) {
+        insert(headers, header::LINK, &links);
+    }
+    if let Some(location) = issuer.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
+        insert(headers, header::LOCATION, &link::moved(location, origin, own));
+    }
 }
 
 /// Tells whether the body of an answer is what it seems to be, not compressed.
@@ -97,6 +108,9 @@ pub fn is_plain(issuer: &HeaderMap) -> bool {
     let codings = issuer.get_all(header::CONTENT_ENCODING).iter();
     codings.into_iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
+
+/// Most headers that are added to a copy.
+const ADDED: usize = 3;
 
 fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let lines = headers.get_all(header::CONNECTION).iter();
@@ -109,7 +123,7 @@ fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap 
     let pairs = headers
         .iter()
         .filter(|(name, _)| !HOP_BY_HOP.contains(name) && !is_listed(name) && keep(name));
-    let mut copy = HeaderMap::with_capacity(headers.len());
+    let mut copy = HeaderMap::with_capacity(headers.len() + ADDED);
     for (name, value) in pairs {
         copy.append(name.clone(), value.clone());
     }
@@ -224,7 +238,12 @@ mod tests {
             ("location", "https://acme.pam.okta.com/v1/teams/acme/x"),
             ("link", "<https://acme.pam.okta.com/v1/teams/acme/x?offset=1>; rel=\"next\""),
         ]);
-        let client = for_client(&issuer, "https://acme.pam.okta.com", "http://127.0.0.1:8420", NOW);
+        let client = for_client(
+            &issuer,
+            "https://acme.pam.okta.com",
+            || "http://127.0.0.1:8420".into(),
+            NOW,
+        );
         let expected = [
             "cache-control",
             "content-type",

@@ -18,7 +18,7 @@ pub mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, header, uri::Scheme};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::{
@@ -101,7 +101,6 @@ impl Proxy {
             }
             Ok((path, upstream)) => {
                 let call = Call {
-                    own: own_origin(&request),
                     path,
                     upstream,
                     memory: &self.memory,
@@ -162,11 +161,4 @@ impl Answered {
     fn local(response: Response<Download>) -> Self {
         Self { response, upstream: None, replay: None, failure: None }
     }
-}
-
-/// The listener's origin as the client named it; the guard has seen that it may.
-fn own_origin<B>(request: &Request<B>) -> String {
-    let scheme = request.extensions().get().unwrap_or(&Scheme::HTTP);
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    format!("{scheme}://{}", host.unwrap_or("localhost"))
 }

@@ -12,7 +12,6 @@ use super::{
     Answered, Upstream,
     body::ReplayMemory,
     forward::Call,
-    own_origin,
     path::Path,
     refusal::Refusal,
     rules::{Rule, Rules},
@@ -55,14 +54,8 @@ impl Operators {
         match self.judge(upstream, &request) {
             Err(refusal) => Answered::local(refusal.into_response()),
             Ok(path) => {
-                let call = Call {
-                    own: own_origin(&request),
-                    path,
-                    upstream,
-                    memory: &self.memory,
-                    idle: IDLE,
-                    clock: &*self.clock,
-                };
+                let call =
+                    Call { path, upstream, memory: &self.memory, idle: IDLE, clock: &*self.clock };
                 call.forward(request).await
             }
         }

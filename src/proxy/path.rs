@@ -52,10 +52,11 @@ impl Path {
     /// Writes the path anew, for the team as the configuration has it.
     #[must_use]
     pub fn encode(&self, team: &str) -> String {
-        let mut path = format!("{PREFIX}{}", encoded(team));
+        let mut path = PREFIX.to_owned();
+        encode(team, &mut path);
         for segment in &self.segments {
             path.push('/');
-            path.push_str(&encoded(segment));
+            encode(segment, &mut path);
         }
         path
     }
@@ -85,7 +86,13 @@ fn hex(digit: Option<u8>) -> Result<u8, PathError> {
 /// Encodes all of a segment or of a query's part but what RFC 3986 calls unreserved.
 #[must_use]
 pub fn encoded(segment: &str) -> String {
-    let mut text = String::with_capacity(segment.len());
+    let mut text = String::new();
+    encode(segment, &mut text);
+    text
+}
+
+fn encode(segment: &str, text: &mut String) {
+    text.reserve(segment.len());
     for byte in segment.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
@@ -94,7 +101,6 @@ pub fn encoded(segment: &str) -> String {
             write!(text, "%{byte:02X}").ok();
         }
     }
-    text
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! number of them, but neither for `keys` nor `service_token`, which a rule has to spell
 //! (section 5): whoever may rotate keys could take the service user over.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use super::path::Path;
 
@@ -139,12 +139,16 @@ fn is_guarded(segment: &str) -> bool {
     GUARDED.iter().any(|guarded| could_mean(segment, guarded))
 }
 
-/// Tells whether some server may take a segment for a name.
+/// Tells whether some server may take a segment for a name in small letters.
 pub(super) fn could_mean(segment: &str, name: &str) -> bool {
     // Some letters fold to ASCII ones: the Kelvin sign, the long s.
-    let folded = segment.to_uppercase().to_lowercase();
-    let mut words = folded.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
-    words.any(|word| word == name)
+    let folded = match segment.is_ascii() {
+        true => Cow::Borrowed(segment),
+        false => Cow::Owned(segment.to_uppercase().to_lowercase()),
+    };
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
+    let mut words = folded.as_bytes().split(|byte| !is_part(byte));
+    words.any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 #[cfg(test)]

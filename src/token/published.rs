@@ -19,7 +19,7 @@ use super::{
     timing::{Tick, Wall},
 };
 use crate::{
-    okta::classify::Grant,
+    okta::{classify::Grant, mask::Sought},
     process::{fingerprint::Fingerprint, secret::Secret},
 };
 
@@ -33,10 +33,12 @@ pub struct Published {
     etag: HeaderValue,
     expires_at: Wall,
     team_name: String,
+    bearer: HeaderValue,
     auth_headers: HeaderMap,
     text_headers: HeaderMap,
     json_headers: HeaderMap,
     raw: Bytes,
+    sought: Arc<Sought>,
     header: Bytes,
     env: Bytes,
     json: Countdown,
@@ -57,15 +59,18 @@ impl Published {
         let token_id = token_id(token);
         let etag = HeaderValue::from_str(&format!("\"{token_id}\""));
         let etag = etag.expect("hex digits are valid in a header");
+        let (bearer, raw) = (bearer(token), wiped(&[token]));
         Self {
             lease,
             wall_end: wall + lease.remaining(lease.published),
             expires_at,
-            auth_headers: auth_headers(token, &token_id),
+            auth_headers: auth_headers(&bearer, &token_id),
+            bearer,
             text_headers: headers(Format::Raw, &etag),
             json_headers: headers(Format::Json, &etag),
             etag,
-            raw: wiped(&[token]),
+            sought: Arc::new(Sought::new(raw.clone())),
+            raw,
             header: wiped(&[b"Authorization: Bearer ", token, b"\n"]),
             env: wiped(&[b"OKTA_BEARER_TOKEN=", token, b"\n"]),
             json: Countdown::json(token, expires_at, &grant.team_name, &token_id),
@@ -110,10 +115,16 @@ impl Published {
         &self.token
     }
 
-    /// Lends the token as shared bytes, wiped with the last of them.
+    /// Gives what to look for in answers that must not hold it.
     #[must_use]
-    pub fn shared_token(&self) -> Bytes {
-        self.raw.clone()
+    pub fn sought(&self) -> Arc<Sought> {
+        Arc::clone(&self.sought)
+    }
+
+    /// Gives the value of `Authorization` that carries it.
+    #[must_use]
+    pub fn bearer(&self) -> HeaderValue {
+        self.bearer.clone()
     }
 
     /// Tells the team as the issuer writes it.
@@ -229,13 +240,17 @@ fn headers(format: Format, etag: &HeaderValue) -> HeaderMap {
     headers
 }
 
-/// Makes the headers that a reverse proxy copies into the request that it asks about.
-fn auth_headers(token: &[u8], token_id: &str) -> HeaderMap {
-    let mut headers = format::bare_headers();
+fn bearer(token: &[u8]) -> HeaderValue {
     let mut bearer = HeaderValue::from_maybe_shared(wiped(&[b"Bearer ", token]))
         .expect("a token that no header can hold is not published");
     bearer.set_sensitive(true);
-    headers.insert(header::AUTHORIZATION, bearer);
+    bearer
+}
+
+/// Makes the headers that a reverse proxy copies into the request that it asks about.
+fn auth_headers(bearer: &HeaderValue, token_id: &str) -> HeaderMap {
+    let mut headers = format::bare_headers();
+    headers.insert(header::AUTHORIZATION, bearer.clone());
     let token_id = HeaderValue::from_str(token_id).expect("hex digits are valid in a header");
     headers.insert(TOKEN_ID, token_id);
     headers
