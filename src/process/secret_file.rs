@@ -230,6 +230,15 @@ mod tests {
         assert_eq!(read_dir(home.path()).unwrap().count(), 3, "no draft is left");
     }
 
+    #[test]
+    fn where_nothing_can_be_made_it_is_said() {
+        let path = Path::new("/proc/secret");
+        assert_eq!(label(read_at(path)), "missing");
+        let error = read_or_make(path, Access::OwnerOnly, None).err().unwrap();
+        assert_eq!((error.label(), error.is_missing()), ("not_made", false));
+        assert!(error.to_string().starts_with("/proc/secret cannot be made"), "{error}");
+    }
+
     // fault 85
     #[test]
     fn a_file_is_made_only_where_nobody_else_can_replace_it() {

@@ -124,9 +124,9 @@ impl TrustedDir {
     }
 
     fn root() -> Result<Self, PathError> {
+        const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
         let path = PathBuf::from("/");
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match fs::open(&path, flags, Mode::empty()) {
+        match fs::open(&path, FLAGS, Mode::empty()) {
             Ok(fd) => Ok(Self { fd, path }),
             Err(errno) => Err(PathError::new(&path, errno)),
         }
@@ -348,12 +348,13 @@ impl<'t> Walk<'t> {
 
 /// Makes a directory of mode 0755, whatever the umask.
 fn make_directory(parent: &TrustedDir, name: &OsStr) -> Result<(), Errno> {
+    const FLAGS: OFlags =
+        OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
     match fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
         Err(Errno::EXIST) => return Ok(()),
         made => made?,
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = fs::openat(parent, name, flags, Mode::empty())?;
+    let made = fs::openat(parent, name, FLAGS, Mode::empty())?;
     fs::fchmod(made, Mode::from_raw_mode(0o755))
 }
 
@@ -482,5 +483,28 @@ mod tests {
         chmod(&shared, 0o777);
         assert!(TrustedDir::open_or_make(&shared, false).is_err());
         assert!(TrustedDir::open_or_make(&shared, true).is_ok());
+    }
+
+    // fault 85
+    #[test]
+    fn a_place_of_ours_is_shared_only_if_it_is_to_be() {
+        let (_home, [a, _, c]) = nested();
+        for (mode, shared, expected) in [
+            (0o755, false, "opened"),
+            (0o755, true, "opened"),
+            (0o1777, false, "shared_directory"),
+            (0o1777, true, "opened"),
+            (0o777, false, "shared_directory"),
+            (0o777, true, "opened"),
+        ] {
+            chmod(&c, mode);
+            let place = TrustedDir::open_place(&c, shared);
+            assert_eq!(
+                place.map_or_else(|e| e.label(), |_| "opened"),
+                expected,
+                "{mode:o} {shared}"
+            );
+        }
+        assert!(TrustedDir::open_place(&a.join("new"), false).is_ok());
     }
 }
