@@ -219,6 +219,16 @@ fn is_port(rest: &[u8], port: u16) -> bool {
         && str::from_utf8(digits).is_ok_and(|digits| digits.parse() == Ok(port))
 }
 
+/// What clients send with every request, and no rule here looks at, nor anything behind it that can
+/// answer at once.
+const UNREAD: [&str; 4] = ["accept", "user-agent", "accept-encoding", "accept-language"];
+
+/// Tells whether nobody looks at headers of this name, whatever they hold.
+#[must_use]
+pub fn is_unread(name: &str) -> bool {
+    UNREAD.iter().any(|unread| unread.eq_ignore_ascii_case(name))
+}
+
 fn check_headers(headers: &HeaderMap, may_visit: bool) -> Result<(), Denial> {
     // One walk instead of a look-up for each name: this is part of the cost of every answer.
     let telling = headers.iter().filter_map(|(name, value)| {

@@ -75,6 +75,26 @@ fn hosts_are_exact() {
     }
 }
 
+// faults 126 to 136: whoever leaves these out decides likewise
+#[test]
+fn what_is_unread_decides_nothing() {
+    let refused = [("host", "evil"), ("x-bearerd", "2"), ("via", "1.1 a"), ("origin", "null")];
+    for name in UNREAD.into_iter().chain(["Accept", "USER-AGENT"]) {
+        assert!(is_unread(name));
+        for value in ["", "*/*", "1", "localhost", "Mozilla/5.0", "Bearer s3cret"] {
+            let unread = [(name, value), (name, value)];
+            assert_eq!(tcp(&unread), None, "{name}: {value}");
+            for header in refused {
+                let with = tcp(&[&unread[..], &[header]].concat());
+                assert_eq!(with, tcp(&[header]), "{name}: {value}, {header:?}");
+                assert!(with.is_some());
+            }
+        }
+    }
+    let read = ["host", "x-bearerd", "authorization", "if-none-match", "accept-", "x-accept", ""];
+    assert!(!read.into_iter().any(is_unread));
+}
+
 // fault 127
 #[test]
 fn there_is_one_host() {

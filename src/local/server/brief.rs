@@ -39,7 +39,8 @@ impl<A: App> Server<A> {
     }
 }
 
-/// Reads a head behind which nothing follows, if it says nothing of bodies, ends or other tongues.
+/// Reads a head behind which nothing follows, if it says nothing of bodies, ends or other tongues; what
+/// nobody looks at is left out.
 fn read(came: &[u8]) -> Option<Parts> {
     // One copy of it all, of which everything else is a part.
     let came = Bytes::copy_from_slice(came);
@@ -51,8 +52,8 @@ fn read(came: &[u8]) -> Option<Parts> {
     }
     let (mut request, ()) = Request::new(()).into_parts();
     request.uri = Uri::from_maybe_shared(came.slice_ref(head.path?.as_bytes())).ok()?;
-    request.headers.reserve(head.headers.len());
-    for field in &*head.headers {
+    // Half of what usual clients send is none of anybody's business, and would be half of the work.
+    for field in head.headers.iter().filter(|field| !guard::is_unread(field.name)) {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(came.slice_ref(field.value)).ok()?;
         if !is_harmless(&name, &value) {
@@ -190,6 +191,8 @@ mod tests {
             "",
             "x\u{e9}",
             "Via",
+            "Accept",
+            "uSER-agent",
             "Expect",
             "Upgrade",
         ]);
@@ -237,7 +240,8 @@ mod tests {
             prop_assert_eq!(&found.method, &brief.method);
             prop_assert_eq!(&found.uri, &brief.uri);
             prop_assert_eq!(found.version, brief.version);
-            prop_assert_eq!(&found.headers, &brief.headers);
+            let read = found.headers.iter().filter(|(name, _)| !guard::is_unread(name.as_str()));
+            prop_assert!(read.eq(brief.headers.iter()), "{:?}", found.headers);
         }
     }
 }
