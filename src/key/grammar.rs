@@ -274,9 +274,14 @@ mod tests {
 
     #[test]
     fn the_line_is_where_it_stops_making_sense() {
-        for (text, line) in
-            [("", 1), ("{\n\"a\":\"b\"\n;", 3), ("{}\n\n}", 3), ("{\n\"a\":\n1}", 3)]
-        {
+        for (text, line) in [
+            ("", 1),
+            ("x\n\n", 1),
+            ("{\n;\n\n", 2),
+            ("{\n\"a\":\"b\"\n;", 3),
+            ("{}\n\n}", 3),
+            ("{\n\"a\":\n1}", 3),
+        ] {
             assert_eq!(ours(text), Err(Malformed { line }), "{text:?}");
         }
     }

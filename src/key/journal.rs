@@ -338,6 +338,21 @@ mod tests {
         assert_eq!((early.asks_of_a_day(at(10)), early.day_ends(at(10))), (2, Some(at(87_400))));
     }
 
+    // fault 119
+    #[test]
+    fn an_ask_is_forgotten_after_a_day_and_no_sooner() {
+        let mut journal = Journal::new(&id(1), at(0));
+        journal.ask(at(1000));
+        journal.ask(at(1000 + 86_399));
+        assert_eq!(journal.asks, [at(1000), at(87_399)]);
+        journal.ask(at(1000 + 86_400));
+        assert_eq!(journal.asks, [at(87_399), at(87_400)]);
+        for second in 0..20 {
+            journal.ask(at(87_401 + second));
+        }
+        assert_eq!((journal.asks.len(), journal.asks.last()), (REMEMBERED, Some(&at(87_420))));
+    }
+
     // fault 123
     #[test]
     fn ids_are_the_same_in_either_case() {

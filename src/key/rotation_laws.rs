@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::key::{
-    journal::{Journal, JournalFlaw},
+    journal::{Journal, JournalFlaw, Lost},
     step::{Denied, Found},
 };
 
@@ -292,4 +292,127 @@ fn a_deletion_that_is_no_longer_wanted_is_not_waited_for() {
             }
         }
     }
+}
+
+// fault 236: what a stop has to wait for, and what an operator sees meanwhile
+#[test]
+fn each_step_says_what_a_stop_would_lose() {
+    let mut world = idle();
+    let mut seen = Vec::new();
+    while world.file == id(0) || !world.machine.is_quiet() {
+        let mut machine = world.machine.clone();
+        let step = machine.next(world.now);
+        seen.push((step, machine.is_quiet(), machine.is_critical(), machine.has_new()));
+        assert!(!machine.is_off() && !machine.is_stranded());
+        world.turn(Fate::Well);
+    }
+    let expected = [
+        (Step::Rest(Some(START + MONTH + MONTH / 20)), true, false, false),
+        (Step::Prove, false, false, false),
+        (Step::Record, false, false, false),
+        (Step::Ask, false, true, false),
+        (Step::Save, false, true, true),
+        (Step::TryNew, false, false, true),
+        (Step::Replace { over: id(0) }, false, false, true),
+        (Step::Record, false, false, false),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn only_who_rests_after_a_repair_is_stranded() {
+    let mut journal = Journal::new(&id(0), START);
+    for (repaired, stranded) in [(false, false), (true, true)] {
+        let ends = START + GRACE;
+        journal.lost = Some(Lost { ends, over: ends + HOUR, repaired });
+        let found = Found { journal: Ok(journal.clone()), file: id(0), beside: None };
+        let mut machine = Rotation::resume(plan(), found);
+        assert_eq!(machine.is_stranded(), stranded, "{repaired}");
+        machine.doubt();
+        assert!(!machine.is_stranded(), "the file's key may be another by now");
+        assert_eq!(machine.next(START), Step::TryFile);
+    }
+}
+
+// fault 236
+#[test]
+fn a_doubt_does_not_disturb_what_is_under_way() {
+    let mut world = idle();
+    until(&mut world, |step| *step == Step::Save);
+    world.machine.doubt();
+    assert_eq!(world.machine.next(world.now), Step::Save);
+}
+
+// fault 70: the clock of a machine that has just been switched on
+#[test]
+fn an_operator_is_heard_in_1970() {
+    let start = Wall::default();
+    let found = Found { journal: Ok(Journal::new(&id(0), start)), file: id(0), beside: None };
+    assert_eq!(Rotation::resume(plan(), found).want(start), Ok(()));
+}
+
+#[test]
+fn for_a_key_that_is_refused_the_newer_one_beside_it_is_tried() {
+    for (beside, step) in
+        [(Some(id(1)), Step::TryNew), (None, Step::Rest(Some(START + seconds(5))))]
+    {
+        let found = Found { journal: Err(JournalFlaw::Missing), file: id(0), beside };
+        let mut machine = Rotation::resume(plan(), found);
+        assert_eq!(machine.next(START), Step::TryFile);
+        machine.done(START, Outcome::Refused);
+        assert_eq!(machine.next(START), step);
+    }
+}
+
+#[test]
+fn what_fails_is_tried_again_after_five_seconds_and_then_ever_later() {
+    let found = Found { journal: Err(JournalFlaw::Missing), file: id(0), beside: None };
+    let mut machine = Rotation::resume(plan(), found);
+    let (mut now, mut rests) = (START, Vec::new());
+    for _ in 0..9 {
+        assert_eq!(machine.next(now), Step::TryFile);
+        machine.done(now, Outcome::Failed);
+        let Step::Rest(Some(until)) = machine.next(now) else { panic!("no rest") };
+        rests.push(until.since(now).as_secs());
+        now = until;
+    }
+    assert_eq!(rests, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+}
+
+#[test]
+fn a_lost_answer_ends_the_key_two_days_after_it_was_asked_for_and_an_hour_for_certain() {
+    let mut world = idle();
+    until(&mut world, |step| *step == Step::Ask);
+    let asked = world.machine.journal().unwrap().asked.unwrap();
+    world.turn(Fate::Lost { done: true });
+    until(&mut world, |step| *step == Step::Prove);
+    let lost = world.machine.journal().unwrap().lost.clone().unwrap();
+    assert_eq!((lost.ends, lost.over), (asked + 48 * HOUR, asked + 49 * HOUR));
+}
+
+#[test]
+fn only_the_latest_old_key_gets_an_earlier_end_and_only_once() {
+    let rotated = || {
+        let mut world = idle();
+        world.machine.reloaded(Plan { delete_old: true, ..plan() });
+        until(&mut world, |step| matches!(step, Step::Replace { .. }));
+        world.turn(Fate::Well);
+        until(&mut world, |step| matches!(step, Step::Rest(_)));
+        world
+    };
+    let ends = rotated().machine.journal().unwrap().retired[0].ends;
+    for (end, is_taken) in [(ends, false), (ends + HOUR, false), (START, true)] {
+        let mut machine = rotated().machine;
+        machine.adopted(end);
+        assert_eq!(machine.is_quiet(), !is_taken);
+        machine.adopted(end + seconds(1));
+        let at = machine.journal().unwrap().retired[0].delete_at;
+        assert_eq!(at, Some(end).filter(|_| is_taken), "the first word counts");
+    }
+    let mut world = rotated();
+    assert_eq!(world.machine.want(world.now), Ok(()));
+    assert_eq!(world.machine.next(world.now), Step::Prove);
+    world.machine.adopted(START);
+    assert_eq!(world.machine.journal().unwrap().retired[0].delete_at, None, "not in between");
+    assert_eq!(world.machine.next(world.now), Step::Prove);
 }
