@@ -167,6 +167,11 @@ dir = "{directory}"
 /// Gives a yardstick of ours its answer; tells the program and its arguments.
 pub(crate) fn run_yardstick(role: &str, place: &Place, answer: &[u8]) -> io::Result<Vec<OsString>> {
     let answer = place.write("answer", answer)?;
+    Ok([own_role(role, place)?, vec!["--answer".into(), answer.into()]].concat())
+}
+
+/// Tells how this program plays a part, and where it listens.
+pub(crate) fn own_role(role: &str, place: &Place) -> io::Result<Vec<OsString>> {
     Ok(vec![
         std::env::current_exe()?.into(),
         role.into(),
@@ -174,8 +179,6 @@ pub(crate) fn run_yardstick(role: &str, place: &Place, answer: &[u8]) -> io::Res
         place.socket().into(),
         "--port".into(),
         place.port().to_string().into(),
-        "--answer".into(),
-        answer.into(),
     ])
 }
 

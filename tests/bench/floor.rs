@@ -27,8 +27,8 @@ const END: &[u8] = b"\r\n\r\n";
 /// Serves until it is killed.
 pub(crate) fn play(yardstick: &Yardstick) -> io::Result<()> {
     let answer = fs::read(&yardstick.answer)?;
-    let unix = UnixListener::bind(&yardstick.unix)?;
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, yardstick.port))?;
+    let unix = UnixListener::bind(&yardstick.place.unix)?;
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, yardstick.place.port))?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     watch(&epoll, &unix, UNIX)?;
     watch(&epoll, &tcp, TCP)?;

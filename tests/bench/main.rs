@@ -18,6 +18,7 @@ mod client;
 mod contenders;
 mod figures;
 mod floor;
+mod forward;
 mod hold;
 mod idle;
 mod instructions;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         None => direct(&options),
         Some(Role::Load(visit)) => load::play(visit),
         Some(Role::Yardstick(yardstick)) => yardstick::play(yardstick),
+        Some(Role::Forward(forward)) => forward::play(forward),
         Some(Role::Floor(yardstick)) => floor::play(yardstick),
         Some(Role::Hold(crowd)) => hold::play(crowd),
     };

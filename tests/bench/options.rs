@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) instructions: bool,
 
-    /// Measure forwarded calls instead, beside nginx and beside nobody
+    /// Measure forwarded calls instead, beside bare hyper, nginx and nobody
     #[arg(long, conflicts_with = "instructions")]
     pub(crate) proxy: bool,
 
@@ -55,6 +55,9 @@ pub(crate) enum Role {
     /// Is the bare hyper server.
     #[command(hide = true)]
     Yardstick(Yardstick),
+    /// Is the bare hyper server that forwards.
+    #[command(hide = true)]
+    Forward(Forward),
     /// Is the bare loop around `epoll`.
     #[command(hide = true)]
     Floor(Yardstick),
@@ -100,13 +103,32 @@ pub(crate) struct Visit {
     pub(crate) rate: Option<f64>,
 }
 
-/// Says where the bare hyper server listens and what it sends.
+/// Says where a yardstick listens.
 #[derive(Args, Debug)]
-pub(crate) struct Yardstick {
+pub(crate) struct Listening {
     #[arg(long)]
     pub(crate) unix: PathBuf,
     #[arg(long)]
     pub(crate) port: u16,
+}
+
+/// Says to whom the bare hyper server forwards, and with which token.
+#[derive(Args, Debug)]
+pub(crate) struct Forward {
+    #[command(flatten)]
+    pub(crate) place: Listening,
+    /// Address of the upstream.
+    #[arg(long)]
+    pub(crate) upstream: String,
+    #[arg(long)]
+    pub(crate) token: String,
+}
+
+/// Says where the bare hyper server listens and what it sends.
+#[derive(Args, Debug)]
+pub(crate) struct Yardstick {
+    #[command(flatten)]
+    pub(crate) place: Listening,
     /// File that holds an answer of bearerd's, head and body.
     #[arg(long)]
     pub(crate) answer: PathBuf,

@@ -1,8 +1,8 @@
-//! Forwarded calls: what the daemon adds to a direct call, beside what nginx adds.
+//! Forwarded calls: what the daemon adds to a direct call, beside what bare hyper and nginx add.
 //!
-//! All three get the same small answer from the same bare hyper server, which has one core with the
+//! All get the same small answer from the same bare hyper server, which has one core with the
 //! load. nginx does what a reader would configure by hand: `proxy_pass` over kept connections, with
-//! a fixed header.
+//! a fixed header; bare hyper is its server and its pooling client, with the same header.
 
 use std::{ffi::OsString, io};
 
@@ -29,6 +29,7 @@ pub(crate) fn measure(stage: &Stage, plan: Plan) -> io::Result<Vec<Row>> {
     let upstream = upstream(stage)?;
     let servers = [
         (Contender::Bearerd, bearerd(stage, &upstream)?),
+        (Contender::Hyper, hyper(stage, &upstream)?),
         (Contender::Nginx, nginx(stage, &upstream)?),
         (Contender::Direct, upstream),
     ];
@@ -88,6 +89,13 @@ fn local_token(server: &mut Server) -> io::Result<String> {
     let body: serde_json::Value = serde_json::from_slice(body)?;
     let token = body.get("bearer_token").and_then(serde_json::Value::as_str);
     token.map(str::to_owned).ok_or_else(|| server.failed("no local token"))
+}
+
+fn hyper(stage: &Stage, upstream: &Server) -> io::Result<Server> {
+    let place = Place::make()?;
+    let words = ["--upstream", &address(upstream), "--token", TOKEN].map(OsString::from);
+    let words = [contenders::own_role("forward", &place)?, words.to_vec()].concat();
+    start("bare hyper", &words, place, stage.server_core, "")
 }
 
 fn nginx(stage: &Stage, upstream: &Server) -> io::Result<Server> {

@@ -1,11 +1,16 @@
 //! The yardstick: hyper alone, in the daemon's runtime, with the daemon's own bytes.
 
-use std::{convert::Infallible, fs, io, net::Ipv4Addr, path::Path};
+use std::{convert::Infallible, error::Error, fs, io, net::Ipv4Addr, path::Path};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::Body;
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -13,7 +18,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{client, options::Yardstick};
+use crate::{
+    client,
+    options::{Listening, Yardstick},
+};
 
 /// Threads that answer, as many as the daemon has.
 const WORKERS: usize = 2;
@@ -23,9 +31,14 @@ pub(crate) fn play(yardstick: &Yardstick) -> io::Result<()> {
     let answer = Answer::read(&yardstick.answer)?;
     let grant = yardstick.grant.as_deref().map(Answer::read).transpose()?;
     let answers = Answers { grant: grant.unwrap_or_else(|| answer.clone()), answer };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(serve(yardstick, answers))
+    serve(
+        &yardstick.place,
+        &service_fn(move |request: Request<Incoming>| {
+            let is_mint = request.method() == Method::POST;
+            let response = if is_mint { &answers.grant } else { &answers.answer }.respond();
+            async { Ok::<_, Infallible>(response) }
+        }),
+    )
 }
 
 /// What is answered to a POST, and to everything else.
@@ -68,30 +81,43 @@ impl Answer {
     }
 }
 
-async fn serve(yardstick: &Yardstick, answers: Answers) -> io::Result<()> {
-    let unix = UnixListener::bind(&yardstick.unix)?;
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, yardstick.port)).await?;
-    let tasks = TaskTracker::new();
-    loop {
-        tokio::select! {
-            accepted = unix.accept() => {
-                tasks.spawn(converse(accepted?.0, answers.clone()));
-            }
-            accepted = tcp.accept() => {
-                let stream = accepted?.0;
-                stream.set_nodelay(true)?;
-                tasks.spawn(converse(stream, answers.clone()));
+/// Serves in a runtime like the daemon's.
+pub(crate) fn serve<S, B>(place: &Listening, service: &S) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    runtime.block_on(async {
+        let unix = UnixListener::bind(&place.unix)?;
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, place.port)).await?;
+        let tasks = TaskTracker::new();
+        loop {
+            tokio::select! {
+                accepted = unix.accept() => {
+                    tasks.spawn(converse(accepted?.0, service.clone()));
+                }
+                accepted = tcp.accept() => {
+                    let stream = accepted?.0;
+                    stream.set_nodelay(true)?;
+                    tasks.spawn(converse(stream, service.clone()));
+                }
             }
         }
-    }
+    })
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Answers) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let is_mint = request.method() == Method::POST;
-        let response = if is_mint { &answers.grant } else { &answers.answer }.respond();
-        async { Ok::<_, Infallible>(response) }
-    });
+async fn converse<S, B>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     // How a visitor leaves is its own affair.
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
 }
