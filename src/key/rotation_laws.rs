@@ -416,3 +416,76 @@ fn only_the_latest_old_key_gets_an_earlier_end_and_only_once() {
     assert_eq!(world.machine.journal().unwrap().retired[0].delete_at, None, "not in between");
     assert_eq!(world.machine.next(world.now), Step::Prove);
 }
+
+/// Goes on from a journal, has the file's key mint at `START`, and the issuer tell of it.
+fn listed(journal: Journal, file: usize, beside: Option<usize>, told: Outcome) -> Rotation {
+    let found = Found { journal: Ok(journal), file: id(file), beside: beside.map(id) };
+    let mut machine = Rotation::resume(plan(), found);
+    machine.doubt();
+    assert_eq!(machine.next(START), Step::TryFile);
+    machine.done(START, Outcome::Minted(id(file)));
+    assert_eq!(machine.next(START), Step::List);
+    machine.done(START, told);
+    machine
+}
+
+const ENDLESS: Outcome = Outcome::Listed { since: None, ends: None };
+
+// faults 94, 112 and 124
+#[test]
+fn the_key_before_an_unexpected_one_lives_for_two_days() {
+    let mut old = Journal::new(&id(0), START);
+    old.succeed(&id(1), START, START + HOUR);
+    for (journal, file) in [(old, 0), (Journal::new(&id(1), START), 7)] {
+        let machine = listed(journal, file, None, Outcome::Failed);
+        let journal = machine.journal().unwrap();
+        assert_eq!(journal.key_id, id(file));
+        assert_eq!(journal.retired(&id(1)).unwrap().ends, START + 48 * HOUR);
+        let lost = journal.lost.as_ref().map(|lost| (lost.ends, lost.over));
+        assert_eq!(lost, (file == 0).then_some((START + HOUR, START + 2 * HOUR)));
+    }
+}
+
+// fault 124
+#[test]
+fn beside_a_key_that_never_ends_an_older_draft_is_of_no_use() {
+    for (told, keeps) in [(ENDLESS, false), (Outcome::Failed, true)] {
+        let machine = listed(Journal::new(&id(0), START), 7, Some(1), told);
+        assert_eq!(machine.has_new(), keeps);
+    }
+}
+
+// faults 99 and 282
+#[test]
+fn what_the_issuer_tells_of_an_end_counts_if_it_is_earlier() {
+    let mut asked = Journal::new(&id(0), START);
+    asked.asked = Some(START);
+    let machine = listed(asked.clone(), 0, None, ENDLESS);
+    let journal = machine.journal().unwrap();
+    assert_eq!((&journal.lost, journal.rest_until), (&None, Some(START + HOUR)));
+    let known = START + 10 * HOUR;
+    asked.lost = Some(Lost { ends: known, over: known + HOUR, repaired: true });
+    for (told, ends, over) in [
+        (START + 5 * HOUR, START + 5 * HOUR, known + HOUR),
+        (known + HOUR, known, known + 2 * HOUR),
+    ] {
+        let told = Outcome::Listed { since: None, ends: Some(told) };
+        let machine = listed(asked.clone(), 0, None, told);
+        let lost = machine.journal().unwrap().lost.clone();
+        assert_eq!(lost, Some(Lost { ends, over, repaired: true }));
+    }
+}
+
+// faults 118 and 281
+#[test]
+fn what_is_in_the_way_rests_for_an_hour_and_a_missing_role_for_longer() {
+    for (outcome, is_off) in [(Outcome::Refused, true), (Outcome::Failed, false)] {
+        let mut world = idle();
+        until(&mut world, |step| *step == Step::Prove);
+        let (mut machine, now) = (world.machine, world.now);
+        assert_eq!(machine.next(now), Step::Prove);
+        machine.done(now, outcome);
+        assert_eq!((machine.is_off(), machine.is_quiet()), (is_off, true));
+        assert_eq!(machine.next(now), Step::Rest(Some(now + HOUR)));
+    }
+}
