@@ -361,6 +361,10 @@ fn for_a_key_that_is_refused_the_newer_one_beside_it_is_tried() {
         assert_eq!(machine.next(START), Step::TryFile);
         machine.done(START, Outcome::Refused);
         assert_eq!(machine.next(START), step);
+        if step == Step::TryNew {
+            machine.done(START, Outcome::Refused);
+        }
+        assert_eq!(machine.next(START + seconds(5)), Step::TryFile, "each in turn");
     }
 }
 
@@ -487,5 +491,45 @@ fn what_is_in_the_way_rests_for_an_hour_and_a_missing_role_for_longer() {
         machine.done(now, outcome);
         assert_eq!((machine.is_off(), machine.is_quiet()), (is_off, true));
         assert_eq!(machine.next(now), Step::Rest(Some(now + HOUR)));
+    }
+}
+
+// fault 118
+#[test]
+fn a_refusal_is_remembered_as_an_ask_and_rested_for_twice_as_long_each_time() {
+    let mut machine = listed(Journal::new(&id(0), START), 0, None, ENDLESS);
+    assert_eq!(machine.next(START), Step::Record);
+    machine.done(START, Outcome::Done);
+    for (asks, hours) in [(1, 1), (2, 2), (3, 4)] {
+        assert_eq!(machine.want(START), Ok(()));
+        for step in [Step::Prove, Step::Record] {
+            assert_eq!(machine.next(START), step);
+            machine.done(START, Outcome::Done);
+        }
+        assert_eq!(machine.journal().unwrap().asked, Some(START));
+        assert_eq!(machine.next(START), Step::Ask);
+        machine.done(START, Outcome::Failed);
+        let journal = machine.journal().unwrap();
+        assert_eq!((journal.asked, journal.asks.len()), (None, asks));
+        assert_eq!(journal.rest_until, Some(START + hours * HOUR));
+        assert_eq!(machine.next(START), Step::Record);
+        machine.done(START, Outcome::Done);
+        assert!(machine.is_quiet());
+    }
+}
+
+// fault 38
+#[test]
+fn a_new_key_has_a_day_to_be_known_everywhere() {
+    for (age, keeps) in [(24 * HOUR - seconds(1), true), (24 * HOUR, false)] {
+        let mut journal = Journal::new(&id(0), START);
+        journal.asked = Some(START);
+        let found = Found { journal: Ok(journal), file: id(0), beside: Some(id(1)) };
+        let (mut machine, now) = (Rotation::resume(plan(), found), START + age);
+        assert_eq!(machine.next(now), Step::TryNew);
+        machine.done(now, Outcome::Refused);
+        assert_eq!(machine.has_new(), keeps);
+        let then = if keeps { Step::Rest(Some(now + seconds(5))) } else { Step::TryFile };
+        assert_eq!(machine.next(now), then);
     }
 }
