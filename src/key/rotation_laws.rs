@@ -330,6 +330,7 @@ fn only_who_rests_after_a_repair_is_stranded() {
         assert_eq!(machine.is_stranded(), stranded, "{repaired}");
         machine.doubt();
         assert!(!machine.is_stranded(), "the file's key may be another by now");
+        assert_eq!(machine.want(START), Err(Denied::Unproven));
         assert_eq!(machine.next(START), Step::TryFile);
     }
 }
