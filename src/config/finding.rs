@@ -109,6 +109,16 @@ pub(super) fn shown_key(key: &str) -> String {
     shown
 }
 
+/// Lists names that somebody else wrote, the first eight of them.
+pub(super) fn shown_names(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut shown: Vec<_> = names.iter().take(MOST).map(|name| shown_key(name)).collect();
+    if let Some(more) = names.len().checked_sub(MOST).filter(|more| *more > 0) {
+        shown.push(format!("… ({more} more)"));
+    }
+    shown.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +149,13 @@ mod tests {
     fn a_strange_key_stays_on_its_line() {
         assert_eq!(shown_key("a\n\u{1b}[31m"), "a\\n\\u{1b}[31m");
         assert_eq!(shown_key(&"x".repeat(70)).chars().count(), 65);
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_listed() {
+        let names = |count: usize| (1..=count).map(|it| format!("n{it}")).collect::<Vec<_>>();
+        assert_eq!(shown_names(&names(1)), "n1");
+        assert_eq!(shown_names(&names(8)), "n1, n2, n3, n4, n5, n6, n7, n8");
+        assert_eq!(shown_names(&names(1000)), "n1, n2, n3, n4, n5, n6, n7, n8, … (992 more)");
     }
 }

@@ -9,6 +9,7 @@ use super::rotation::rotation;
 use crate::config::model::SecretName;
 use crate::{
     config::{
+        finding::shown_names,
         kind::{FileName, Fraction, IssuerUrl, ObjectName, PathTo, Span, Switch, TeamName},
         model::{Credential, KeySource},
         places::Surroundings,
@@ -53,7 +54,7 @@ pub(super) fn check_known(section: &Section<'_>, key: &str, name: &str, known: &
     if !known.iter().any(|credential| credential == name) {
         let remedy = match known {
             [] => "configure a credential".to_owned(),
-            known => format!("write one of {}", known.join(", ")),
+            known => format!("write one of {}", shown_names(known)),
         };
         section.complain(key, "names a credential that is not configured", remedy);
     }

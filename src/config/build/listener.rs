@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{credential::check_known, local_hosts, reach};
 use crate::{
     config::{
+        finding::shown_names,
         kind::{
             Address, BindAddress, Choice, Count, FileMode, GROUP, HostName, ListOf, Name, PathTo,
             Rule, Size, Span, Switch, USER,
@@ -120,7 +121,7 @@ fn credentials(section: &Section<'_>, known: &[String]) -> Option<Vec<String>> {
         // Where there is no credential at all that is reported, once, and is enough.
         (None, []) => return section.find("credentials", &kind),
         (None, known) => {
-            let remedy = format!("name some of {}, the default first", known.join(", "));
+            let remedy = format!("name some of {}, the default first", shown_names(known));
             section.need("credentials", &kind, &remedy)?
         }
     };
