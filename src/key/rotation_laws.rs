@@ -534,3 +534,9 @@ fn a_new_key_has_a_day_to_be_known_everywhere() {
         assert_eq!(machine.next(now), then);
     }
 }
+
+#[test]
+fn causes_have_the_words_of_the_logs() {
+    let words = [Cause::Schedule, Cause::Repair, Cause::Operator].map(Cause::label);
+    assert_eq!(words, ["schedule", "repair", "operator"]);
+}

@@ -268,12 +268,57 @@ mod tests {
     // fault 24
     #[test]
     fn only_a_moment_is_raised() {
-        for (said, heard) in
-            [("-5", "1769846400"), ("0", "1769846400"), ("soon", "soon"), ("9", "1769846400")]
-        {
+        for (said, heard) in [
+            ("-5", "1769846400"),
+            ("0", "1769846400"),
+            ("soon", "soon"),
+            ("+1769846400", "+1769846400"),
+        ] {
             let mut headers = map(&[("x-ratelimit-retry-at", said)]);
             raise(&mut headers, &HeaderName::from_static("x-ratelimit-retry-at"), NOW);
             assert_eq!(headers["x-ratelimit-retry-at"], heard);
+        }
+    }
+
+    // fault 287
+    #[test]
+    fn what_points_to_the_issuer_points_to_us_alone_and_together() {
+        let link = ("link", "</x>; rel=\"next\"");
+        let location = ("location", "https://acme.pam.okta.com/y");
+        for (headers, links, locations) in [
+            (vec![link], 1, 0),
+            (vec![location], 0, 1),
+            (vec![link, location], 1, 1),
+            (vec![], 0, 0),
+        ] {
+            let (mut asked, ours) = (0, "http://[::1]:8420");
+            let own = || {
+                asked += 1;
+                ours.to_owned()
+            };
+            let client = for_client(&map(&headers), "https://acme.pam.okta.com", own, NOW);
+            let found = ["link", "location"].map(|name| {
+                let values = client.get_all(name).iter();
+                values.filter(|value| value.to_str().is_ok_and(|it| it.contains(ours))).count()
+            });
+            assert_eq!((found, asked), ([links, locations], usize::from(links + locations > 0)));
+        }
+    }
+
+    // fault 31
+    #[test]
+    fn only_what_is_not_coded_is_plain() {
+        for (codings, expected) in [
+            (&[][..], true),
+            (&["identity"], true),
+            (&["Identity", "IDENTITY"], true),
+            (&["gzip"], false),
+            (&["identity", "gzip"], false),
+            (&["identity, gzip"], false),
+            (&[""], false),
+        ] {
+            let headers: Vec<_> = codings.iter().map(|it| ("content-encoding", *it)).collect();
+            assert_eq!(is_plain(&map(&headers)), expected, "{codings:?}");
         }
     }
 }
