@@ -68,7 +68,7 @@ fn decoded(raw: &str) -> Result<String, PathError> {
     let mut rest = raw.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'%' => hex(rest.next())? << 4 | hex(rest.next())?,
+            b'%' => hex(rest.next())? * 16 + hex(rest.next())?,
             plain => plain,
         });
     }
@@ -126,6 +126,13 @@ mod tests {
         for (raw, expected) in table {
             assert_eq!(read(raw).as_deref(), Ok(expected), "{raw}");
         }
+    }
+
+    #[test]
+    fn all_but_the_unreserved_is_encoded() {
+        assert_eq!(encoded("aZ09-._~"), "aZ09-._~");
+        assert_eq!(encoded("a b/\u{fc}%?"), "a%20b%2F%C3%BC%25%3F");
+        assert_eq!(encoded(""), "");
     }
 
     // faults 57, 144, 285
