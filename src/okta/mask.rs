@@ -246,6 +246,35 @@ mod tests {
         assert!(body.mask.held.is_empty());
     }
 
+    #[tokio::test]
+    async fn lengths_and_ends_count_what_is_held_back() {
+        for (text, passed, held) in
+            [("abc", "abc", ""), ("ab eyJhb", "ab ", "eyJhb"), ("eyJ", "", "eyJ")]
+        {
+            let mut body = Masked::new(http_body_util::Full::from(text), sought(TOKEN));
+            assert_eq!(body.size_hint().exact(), Some(text.len() as u64), "{text}");
+            for piece in [passed, held].into_iter().filter(|piece| !piece.is_empty()) {
+                assert!(!body.is_end_stream(), "{text}");
+                let frame = body.frame().await.unwrap().unwrap();
+                assert_eq!(frame.into_data().unwrap(), piece);
+                let left = if piece == passed { held.len() } else { 0 };
+                assert_eq!(body.size_hint().exact(), Some(left as u64), "{text}");
+            }
+            assert!(body.is_end_stream(), "{text}");
+            assert!(body.frame().await.is_none());
+        }
+        let (_sender, body) = Channel::<Bytes, Infallible>::new(9);
+        assert_eq!(Masked::new(body, sought(TOKEN)).size_hint().exact(), None);
+    }
+
+    #[test]
+    fn sixteen_bytes_are_no_chance() {
+        for (token, expected) in [(&b"0123456789abcdef"[..], "*"), (b"0123456789abcde", "0")] {
+            let passed = Mask::new(sought(token)).pass(Bytes::from_static(b"0123456789abcdef"));
+            assert!(passed.starts_with(expected.as_bytes()), "{passed:?}");
+        }
+    }
+
     #[test]
     fn a_whole_body_is_masked_at_once() {
         let token = std::str::from_utf8(TOKEN).unwrap();
