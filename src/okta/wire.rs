@@ -118,3 +118,32 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     let essence = value.and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    // fault 145
+    #[test]
+    fn one_line_of_one_scheme_carries_a_token() {
+        for (values, expected) in [
+            (&["Bearer a.b"][..], Some("a.b")),
+            (&["bEARER a.b"], Some("a.b")),
+            (&["Bearer "], Some("")),
+            (&["Bearer  a"], Some(" a")),
+            (&["Bearer"], None),
+            (&["Basic a.b"], None),
+            (&["Bearer\ta"], None),
+            (&["Bearer a", "Bearer a"], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            assert_eq!(bearer_of(&headers), expected.map(str::as_bytes), "{values:?}");
+        }
+    }
+}
