@@ -263,7 +263,9 @@ fn the_first_refresh_is_drawn_over_a_whole_period() {
         let next = world.play(Act::Grant(1_000_000), chance).wake_at;
         next.expect("at rest").since(world.now)
     };
-    for (chance, planned) in [(0.0, 250), (0.5, 500), (0.625, 562), (0.76, 130), (1.0, 250)] {
+    for (chance, planned) in
+        [(0.0, 250), (0.5, 500), (0.625, 562), (0.75, 625), (0.76, 130), (1.0, 250)]
+    {
         assert_eq!(point(0.125, chance).as_secs(), planned, "{chance}");
         assert_eq!(point(0.0, chance).as_secs(), 500, "jitter = 0 leaves nothing to chance");
     }
@@ -424,6 +426,7 @@ fn reports_that_a_mint_on_its_way_answers_spend_nothing() {
     let mut world = with_a_token(10_000);
     world.play(Act::Ask, 0.5);
     report_five_times(&mut world);
+    assert_eq!(world.policy.budget.free_at(), Tick::default(), "nothing is spent");
     the_next_report_mints(&mut world);
 }
 
@@ -540,4 +543,47 @@ fn settings_that_change_nothing_leave_the_plan_as_it_is() {
 fn triggers_have_the_names_of_the_metrics() {
     let names = ["startup", "scheduled", "rejected", "min_ttl", "key_changed", "manual"];
     assert_eq!(Trigger::ALL.map(Trigger::label), names);
+}
+
+// law 6
+#[test]
+fn an_operator_is_heard_while_the_key_rests() {
+    let mut world = with_a_token(10_000);
+    for wait in [0, 10_000, 10_000] {
+        world.play(Act::Pass(wait), 0.5);
+        let mint = world.play(Act::Ask, 0.5).mint;
+        assert_eq!(mint.map(|mint| mint.trigger), Some(Trigger::Manual));
+        world.play(Act::Fail { outside: true, retry_after: None }, 0.5);
+    }
+}
+
+// faults 63 to 67
+#[test]
+fn a_token_that_another_clock_has_ended_is_enough_for_nobody() {
+    let mut world = with_a_token(1_000);
+    assert_eq!(world.play(Act::Wanted(1), 0.5).verdict, Some(Verdict::Enough));
+    world.play(Act::Lapse, 0.5);
+    assert_eq!(world.play(Act::Wanted(1), 0.5).verdict, Some(Verdict::Wait));
+}
+
+#[test]
+fn who_wants_a_longer_life_waits_for_the_mint_that_a_report_will_bring() {
+    let mut world = World::new(RefreshSettings::default());
+    world.play(Act::Pass(0), 1.0);
+    world.play(Act::Grant(10_000), 1.0);
+    world.play(Act::Pass(1_500), 1.0);
+    assert_eq!(world.play(Act::Report { stale: false }, 1.0).mint, None, "it is too young");
+    let step = world.play(Act::Wanted(9_500), 1.0);
+    assert_eq!((step.verdict, step.mint), (Some(Verdict::Wait), None));
+    let mint = world.play(Act::Pass(1_500), 1.0).mint;
+    assert_eq!(mint.map(|mint| mint.trigger), Some(Trigger::Rejected));
+}
+
+// faults 27, 175
+#[test]
+fn only_mints_that_reports_brought_count_for_the_budget() {
+    let mut world = with_a_token(10_000);
+    world.play(Act::Ask, 0.5);
+    world.play(Act::Grant(3_600_000), 0.5);
+    assert_eq!(world.policy.budget, RejectBudget::default());
 }
