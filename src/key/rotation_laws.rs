@@ -294,7 +294,7 @@ fn a_deletion_that_is_no_longer_wanted_is_not_waited_for() {
     }
 }
 
-// fault 236: what a stop has to wait for, and what an operator sees meanwhile
+// fault 101: what a stop has to wait for, and what an operator sees meanwhile
 #[test]
 fn each_step_says_what_a_stop_would_lose() {
     let mut world = idle();
@@ -335,7 +335,7 @@ fn only_who_rests_after_a_repair_is_stranded() {
     }
 }
 
-// fault 236
+// fault 124
 #[test]
 fn a_doubt_does_not_disturb_what_is_under_way() {
     let mut world = idle();
@@ -344,7 +344,7 @@ fn a_doubt_does_not_disturb_what_is_under_way() {
     assert_eq!(world.machine.next(world.now), Step::Save);
 }
 
-// fault 70: the clock of a machine that has just been switched on
+// fault 68
 #[test]
 fn an_operator_is_heard_in_1970() {
     let start = Wall::default();

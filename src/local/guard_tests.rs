@@ -75,7 +75,7 @@ fn hosts_are_exact() {
     }
 }
 
-// faults 126 to 136: whoever leaves these out decides likewise
+// faults 126, 133, 136: whoever leaves these out decides likewise
 #[test]
 fn what_is_unread_decides_nothing() {
     let refused = [("host", "evil"), ("x-bearerd", "2"), ("via", "1.1 a"), ("origin", "null")];

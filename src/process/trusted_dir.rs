@@ -452,6 +452,21 @@ mod tests {
         assert_eq!(label(&at("twice")), "shared_directory");
     }
 
+    // fault 86: as many as the kernel follows
+    #[test]
+    fn forty_links_are_followed_and_no_more() {
+        let (home, [_, _, c]) = nested();
+        let link = |number: u32| home.path().join(format!("link{number}"));
+        symlink(&c, link(1)).unwrap();
+        for number in 2..=MAX_LINKS + 1 {
+            symlink(link(number - 1), link(number)).unwrap();
+        }
+        assert_eq!(
+            [1, 39, 40, 41].map(|number| label(&link(number))),
+            ["opened", "opened", "opened", "link_loop"]
+        );
+    }
+
     #[test]
     fn the_trail_names_what_decides_the_way() {
         let (home, [_, _, c]) = nested();

@@ -557,7 +557,7 @@ fn an_operator_is_heard_while_the_key_rests() {
     }
 }
 
-// faults 63 to 67
+// faults 66 and 67
 #[test]
 fn a_token_that_another_clock_has_ended_is_enough_for_nobody() {
     let mut world = with_a_token(1_000);
