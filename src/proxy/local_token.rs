@@ -160,7 +160,7 @@ mod tests {
     fn only_an_access_token_has_to_be_known() {
         let random = LocalToken::random(Secret::copy_of(b"s3cret"));
         let access = LocalToken::access(Secret::copy_of(b"s3cret"));
-        assert_eq!([&random, &access].map(|token| token.is_access_token()), [false, true]);
+        assert_eq!([&random, &access].map(LocalToken::is_access_token), [false, true]);
         for (key_secret, known) in [("s3cret", true), ("s3cre", false), ("", false), ("x", false)] {
             assert!(random.is_for(key_secret));
             assert_eq!(access.is_for(key_secret), known, "{key_secret}");
