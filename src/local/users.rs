@@ -173,5 +173,7 @@ mod tests {
         drop(stay);
         assert!(users.ask(None, at(200_000)));
         assert_eq!(users.known().users.len(), 1);
+        assert!(users.ask(Some(1), at(201_000)), "at the very moment");
+        assert_eq!(users.known().users.len(), 1);
     }
 }
