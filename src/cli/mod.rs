@@ -31,6 +31,7 @@ mod wait;
 use std::{future::Future, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use self::exit::Exit;
 use crate::{
@@ -197,8 +198,7 @@ fn workers() -> usize {
 
 /// Runs a command to its end; a look-up or a file system that hangs does not hold the end up.
 fn in_runtime(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
+    let runtime = builder(workers())
         .global_queue_interval(QUEUE_TURN)
         .event_interval(EVENT_TURN)
         .max_blocking_threads(BLOCKING)
@@ -209,4 +209,14 @@ fn in_runtime(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exi
     let outcome = runtime.block_on(command);
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
+}
+
+/// On one core one thread does it all: it wakes nobody, and a crowd of any size waits in one queue.
+fn builder(workers: usize) -> Builder {
+    if workers == 1 {
+        return Builder::new_current_thread();
+    }
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers);
+    builder
 }

@@ -1,6 +1,9 @@
 //! The yardstick: hyper alone, in the daemon's runtime, with the daemon's own bytes.
 
-use std::{convert::Infallible, error::Error, fs, io, net::Ipv4Addr, path::Path};
+use std::{
+    convert::Infallible, error::Error, fs, io, net::Ipv4Addr, path::Path,
+    thread::available_parallelism,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -15,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
+    runtime::{Builder, Runtime},
 };
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +27,8 @@ use crate::{
     options::{Listening, Yardstick},
 };
 
-/// Threads that answer, as many as the daemon has.
-const WORKERS: usize = 2;
+/// Most threads that answer, as many as the daemon has.
+const MOST_WORKERS: usize = 2;
 
 /// Serves until it is killed.
 pub(crate) fn play(yardstick: &Yardstick) -> io::Result<()> {
@@ -90,9 +94,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let unix = UnixListener::bind(&place.unix)?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, place.port)).await?;
         let tasks = TaskTracker::new();
@@ -109,6 +111,19 @@ where
             }
         }
     })
+}
+
+/// Makes a runtime by the daemon's own rule: a thread for each core, and no others where there is one.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = match available_parallelism()?.get().min(MOST_WORKERS) {
+        1 => Builder::new_current_thread(),
+        workers => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    builder.enable_all().build()
 }
 
 async fn converse<S, B>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S)

@@ -1,9 +1,11 @@
 //! A program to run, and the token that it is given.
 
-use std::{ffi::OsStr, io, process::Command, time::Duration};
+use std::{ffi::OsStr, io, process::Command, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::Response;
 use rustix::process::Signal;
-use tokio::{task::block_in_place, time::sleep};
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::Args;
 use crate::{
@@ -32,7 +34,7 @@ pub(super) struct Job {
     pub(super) door: Door,
     variables: Vec<(String, Format)>,
     /// Goes with the job.
-    home: Option<PrivateDir>,
+    home: Option<Arc<PrivateDir>>,
 }
 
 /// A command that is ready to start, and the tag of the token that it is given.
@@ -57,12 +59,12 @@ impl Job {
             }
             None => args.place.find(&args.settings)?.or(REMEDY),
         };
-        Ok(Self { args, door, variables, home })
+        Ok(Self { args, door, variables, home: home.map(Arc::new) })
     }
 
     /// Gives the directory that is for this job alone, if it needs one.
-    pub(super) const fn home(&self) -> Option<&PrivateDir> {
-        self.home.as_ref()
+    pub(super) fn home(&self) -> Option<&PrivateDir> {
+        self.home.as_deref()
     }
 
     /// Makes the command with its environment and its files.
@@ -89,19 +91,20 @@ impl Job {
         let mut first = None;
         for (name, format) in &self.args.token_files {
             let token = token::fetch(&self.door, &self.args.wish, *format).await?;
-            // On a disk this may take a while, and nothing else is to wait for it.
-            block_in_place(|| self.put(name, token.body()))?;
             first.get_or_insert_with(|| token::tag(&token));
+            self.put(name, token).await?;
         }
         Ok(first)
     }
 
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), Exit> {
-        let Some(home) = self.home() else { return Ok(()) };
-        home.put(OsStr::new(name), content).map_err(|error| {
-            let path = home.path().join(name);
-            Exit::failed(format!("{}: {error}: make room there", path.display()))
-        })
+    async fn put(&self, name: &str, token: Response<Bytes>) -> Result<(), Exit> {
+        let Some(home) = self.home.clone() else { return Ok(()) };
+        let path = home.path().join(name);
+        let file = name.to_owned();
+        // On a disk this may take a while, and nothing else is to wait for it.
+        let put = spawn_blocking(move || home.put(OsStr::new(&file), token.body()));
+        let put = put.await.map_err(|error| Exit::failed(error.to_string()))?;
+        put.map_err(|error| Exit::failed(format!("{}: {error}: make room there", path.display())))
     }
 
     async fn variables(&self) -> Result<(Vec<Variable>, String), Exit> {

@@ -89,6 +89,16 @@ pub(crate) fn allow_descriptors() {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
+/// Keeps this thread, and what it starts from now on, to one core of those that it may use.
+pub(crate) fn stay_on_one_core() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let ours = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|core| ours.is_set(*core)).unwrap();
+    let mut only = CpuSet::new();
+    only.set(first);
+    sched_setaffinity(None, &only).unwrap();
+}
+
 /// Waits until something is so; fails if it is not within [`PATIENCE`].
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     until_ok(async || is_so().await.then_some(()).ok_or(what)).await;

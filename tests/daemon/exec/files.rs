@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 use rustix::process::Signal;
 
 use super::{done, exec, lines};
-use crate::bench::{Daemon, Home, Stand, daemon::run, until, user::is_root};
+use crate::bench::{Daemon, Home, Stand, daemon::run, stay_on_one_core, until, user::is_root};
 
 /// Writes what a program knows of its file `$T` into files of the test's.
 fn tell(home: &Home) -> String {
@@ -54,6 +54,16 @@ async fn a_file_holds_the_token_and_goes_with_the_program_however_that_ends() {
     drop(daemon);
     assert_eq!(run(private(home, &["--file", "T=raw"], "true")).await.code, Some(69));
     assert_eq!(home.path("private").read_dir().unwrap().count(), 0);
+}
+
+// There one thread does it all.
+#[tokio::test]
+async fn a_program_has_its_daemon_and_its_file_on_one_core_too() {
+    let stand = Stand::new().await;
+    stay_on_one_core();
+    let held = done(&stand.home, &["--daemon", "--file", "T=raw"], "nproc; cat $T").await;
+    let (cores, token) = held.split_once('\n').unwrap();
+    assert_eq!((cores, stand.accepts(token).await), ("1", 200));
 }
 
 #[tokio::test]
