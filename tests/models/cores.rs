@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     runtime::{Builder, Runtime},
     sync::Notify,
-    task::yield_now,
+    task::{spawn_blocking, yield_now},
     time::{Instant, advance, timeout},
 };
 
@@ -51,6 +51,7 @@ struct Task {
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     bell: Arc<Bell>,
     is_client: bool,
+    has_threads: bool,
     has_ended: bool,
 }
 
@@ -157,6 +158,14 @@ pub(crate) fn explore() {
     running().is_exploring.set(true);
 }
 
+/// Starts a task that has other threads do what blocks, which is done by the end of the step.
+///
+/// It goes on from there when the schedule says so, which is late enough.
+pub(crate) fn spawn_with_threads(name: &'static str, future: impl Future<Output = ()> + 'static) {
+    let (cores, id) = (running(), spawn(name, future));
+    cores.tasks.borrow_mut()[id.0].has_threads = true;
+}
+
 /// Polls once, with the patience that a runtime has; tells whether it wants to go on at once.
 pub(crate) fn is_restless(future: impl Future<Output = ()>) -> bool {
     let cores = running();
@@ -182,9 +191,11 @@ fn running() -> Rc<Cores> {
 impl Cores {
     /// Makes the executor of one run; in the middle of a step others take over so often at most.
     pub(crate) fn new(schedule: Schedule, interrupts: usize) -> Rc<Self> {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let mut runtime = Builder::new_current_thread();
+        // With one thread for what blocks the last of it is done when a further piece is.
+        runtime.enable_time().start_paused(true).max_blocking_threads(1);
         Rc::new(Self {
-            runtime: runtime.unwrap(),
+            runtime: runtime.build().unwrap(),
             tasks: RefCell::default(),
             schedule: RefCell::new(schedule),
             interrupts: Cell::new(interrupts),
@@ -235,7 +246,7 @@ impl Cores {
         let bell = self.bell(true);
         let future: Option<Pin<Box<dyn Future<Output = ()>>>> = Some(Box::pin(future));
         let mut tasks = self.tasks.borrow_mut();
-        tasks.push(Task { name, future, bell, is_client, has_ended: false });
+        tasks.push(Task { name, future, bell, is_client, has_threads: false, has_ended: false });
         Id(tasks.len() - 1)
     }
 
@@ -273,17 +284,21 @@ impl Cores {
     }
 
     fn step(&self, index: usize) {
-        let (mut future, waker) = {
+        let (mut future, waker, has_threads) = {
             let mut tasks = self.tasks.borrow_mut();
             let task = &mut tasks[index];
             task.bell.is_rung.store(false, Ordering::Relaxed);
             let mut trace = self.trace.borrow_mut();
             trace.push(format!("{}{}", "    ".repeat(self.depth.get()), task.name));
             assert!(trace.len() < MOST_STEPS, "this never comes to rest");
-            (task.future.take().unwrap(), Waker::from(Arc::clone(&task.bell)))
+            let waker = Waker::from(Arc::clone(&task.bell));
+            (task.future.take().unwrap(), waker, task.has_threads)
         };
         self.depth.set(self.depth.get() + 1);
         let has_ended = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        if has_threads {
+            self.runtime.block_on(spawn_blocking(|| ())).unwrap();
+        }
         if has_ended {
             drop(future);
             self.tasks.borrow_mut()[index].has_ended = true;

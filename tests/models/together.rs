@@ -16,7 +16,8 @@ use crate::{
 /// More than the first token has left.
 const WANTED: Duration = Duration::from_secs(55 * 60);
 
-async fn reports_the_first(handle: Handle, first: String) {
+/// Reports the first token, and looks at what comes of it.
+pub(crate) async fn reports_the_first(handle: Handle, first: String) {
     let mut eyes = Eyes::default();
     eyes.see(&handle.current().unwrap().0);
     match handle.reject(Claim::TokenId(&first)).await {

@@ -11,6 +11,8 @@ use bearerd::{
     okta::{
         classify::Grant,
         issuer::{Issuer, Outcome},
+        key_answers::{KeyError, ListedKey, NewKey},
+        keys::{KeyIssuer, Told},
     },
     process::{
         clock::{Clock, Sleep},
@@ -41,6 +43,11 @@ pub(crate) const LIFE: Duration = Duration::from_secs(60 * 60);
 /// Age of the first token when a model begins: no longer young.
 const AGE: Duration = Duration::from_secs(10 * 60);
 
+/// The service user, by name.
+pub(crate) const USER: &str = "robot";
+/// The keys in the order in which they are made.
+pub(crate) const LETTERS: &str = "ABCDEFGH";
+
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 type News = Result<Arc<ApiKey>, KeyTrouble>;
@@ -65,7 +72,11 @@ impl World {
         let world = Self {
             handle,
             settings: watch::Sender::new(RefreshSettings::default()),
-            issuer: Arc::new(Desk { clock: Arc::clone(&clock), mints: Mutex::default() }),
+            issuer: Arc::new(Desk {
+                clock: Arc::clone(&clock),
+                mints: Mutex::default(),
+                made: Mutex::default(),
+            }),
             clock,
             seat: RefCell::new(Some(Arc::new(seat))),
             keys: RefCell::new(mpsc::unbounded_channel().0),
@@ -118,6 +129,21 @@ impl World {
         self.seat.replace(None);
     }
 
+    /// Gives the issuer, who also makes keys.
+    pub(crate) fn issuer(&self) -> Arc<Desk> {
+        Arc::clone(&self.issuer)
+    }
+
+    /// Gives the clocks.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock) as _
+    }
+
+    /// Tells the letters of all keys that the issuer has made.
+    pub(crate) fn made(&self) -> Vec<char> {
+        self.issuer.made.lock().unwrap().clone()
+    }
+
     /// Tells the letters of the keys of all mints that were started.
     pub(crate) fn mints(&self) -> Vec<char> {
         self.issuer.mints.lock().unwrap().clone()
@@ -158,10 +184,18 @@ pub(crate) fn maker(token: &Published) -> char {
     char::from(token.token().expose()[0])
 }
 
+fn key(letter: char) -> Arc<ApiKey> {
+    Arc::new(fresh_key(letter))
+}
+
 /// Makes the key of a letter.
-pub(crate) fn key(letter: char) -> Arc<ApiKey> {
-    let id = format!("{letter:0>8}-0000-4000-8000-000000000000");
-    Arc::new(ApiKey::new(&id, "secret", None).ok().unwrap())
+pub(crate) fn fresh_key(letter: char) -> ApiKey {
+    ApiKey::new(&id_of(letter), "secret", None).ok().unwrap()
+}
+
+/// Tells the id of the key of a letter.
+pub(crate) fn id_of(letter: char) -> String {
+    format!("{letter:0>8}-0000-4000-8000-000000000000")
 }
 
 /// Tells the letter of a key by its id.
@@ -170,7 +204,7 @@ pub(crate) fn letter(id: &str) -> char {
 }
 
 /// Tells a time that stands still until nobody can go on.
-struct ModelClock(Instant);
+pub(crate) struct ModelClock(Instant);
 
 impl Clock for ModelClock {
     fn tick(&self) -> Tick {
@@ -188,10 +222,27 @@ impl Clock for ModelClock {
     }
 }
 
-/// Grants every mint, but not before the schedule lets it answer.
-struct Desk {
+/// Grants everything, but answers nothing before the schedule lets it.
+pub(crate) struct Desk {
     clock: Arc<ModelClock>,
     mints: Mutex<Vec<char>>,
+    /// New keys, after the one that is called `A`.
+    made: Mutex<Vec<char>>,
+}
+
+impl Desk {
+    async fn turn_to_answer(&self) {
+        let (answer, answered) = oneshot::channel();
+        // Who has abandoned the question does not need it.
+        let answers = async move { answer.send(()).unwrap_or_default() };
+        spawn("the issuer answers", answers);
+        answered.await.unwrap();
+    }
+
+    async fn told<T>(&self, result: Result<T, KeyError>) -> Told<T> {
+        self.turn_to_answer().await;
+        Told { result, allowance: None }
+    }
 }
 
 impl Issuer for Desk {
@@ -202,11 +253,7 @@ impl Issuer for Desk {
             mints.push(letter);
             mints.len()
         };
-        let (answer, answered) = oneshot::channel();
-        // Who has abandoned the mint does not need it.
-        let answers = async move { answer.send(()).unwrap_or_default() };
-        spawn("the issuer answers", answers);
-        answered.await.unwrap();
+        self.turn_to_answer().await;
         let grant = Grant {
             token: Secret::copy_of(format!("{letter}.{number}").as_bytes()),
             lifetime: LIFE,
@@ -218,6 +265,30 @@ impl Issuer for Desk {
 
     async fn refuses(&self, _: &Secret) -> bool {
         false
+    }
+}
+
+impl KeyIssuer for Desk {
+    async fn whose(&self, _: &Secret) -> Told<(String, String)> {
+        self.told(Ok((USER.to_owned(), id_of('0')))).await
+    }
+
+    async fn list_keys(&self, _: &Secret, _: &str) -> Told<Vec<ListedKey>> {
+        self.told(Err(KeyError::Role)).await
+    }
+
+    async fn rotate_key(&self, _: &Secret, _: &str) -> Told<NewKey> {
+        let letter = {
+            let mut made = self.made.lock().unwrap();
+            let next = LETTERS.chars().nth(made.len() + 1).unwrap();
+            made.push(next);
+            next
+        };
+        self.told(Ok(NewKey { key: fresh_key(letter), ends: None })).await
+    }
+
+    async fn delete_key(&self, _: &Secret, _: &str, _: &str) -> Told<()> {
+        self.told(Err(KeyError::Role)).await
     }
 }
 
