@@ -180,6 +180,7 @@ mod tests {
             fs::{PermissionsExt, chown, symlink},
             net::UnixListener,
         },
+        thread::scope,
     };
 
     use tempfile::{TempDir, tempdir};
@@ -237,6 +238,37 @@ mod tests {
         chown(&path, Some(65534), None).unwrap();
         let message = read_at(&path, Access::Unchecked).err().unwrap().to_string();
         assert!(message.contains("65534") && message.contains("chown"), "{message}");
+    }
+
+    // fault 89
+    #[test]
+    fn what_is_swapped_while_it_is_read_is_judged_as_what_it_is() {
+        let (home, path) = home(b"ours", 0o600);
+        let reads = std::env::var("BEARERD_TEST_SWAPS").map_or(2_000, |it| it.parse().unwrap());
+        let swap = |content: &[u8], mode| {
+            let new = home.path().join("new");
+            fs::write(&new, content).unwrap();
+            fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
+            fs::rename(&new, &path).unwrap();
+        };
+        let read = || {
+            let mut seen = [0; 2];
+            while seen.iter().sum::<usize>() < reads || seen.contains(&0) {
+                let outcome = read_at(&path, Access::OwnerOnly);
+                seen[usize::from(outcome.is_ok())] += 1;
+                match outcome {
+                    Ok(read) => assert_eq!(*read.bytes, b"ours"),
+                    Err(error) => assert_eq!(error.label(), "open_mode"),
+                }
+            }
+        };
+        scope(|threads| {
+            let reader = threads.spawn(read);
+            while !reader.is_finished() {
+                swap(b"open to others", 0o644);
+                swap(b"ours", 0o600);
+            }
+        });
     }
 
     // fault 87

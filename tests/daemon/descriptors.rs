@@ -17,9 +17,8 @@ use rustix::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    bench::{Daemon, Place, Stand, Visitor, client::request, tell, until},
-    intruders::Injection,
+use crate::bench::{
+    Daemon, Place, Stand, Visitor, client::request, injection::Injection, tell, until,
 };
 
 /// Starts the daemon with so many descriptors, and waits until it is ready.

@@ -1,12 +1,11 @@
 //! Other users, and other processes of our own: none gets a token, or a look at our memory.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpStream,
     os::unix::{net::UnixStream, process::CommandExt},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -17,6 +16,7 @@ use crate::bench::{
     client::request,
     daemon::run,
     home::NOBODY,
+    injection::Injection,
     scale, skip, until,
     user::{User, is_root},
 };
@@ -81,40 +81,6 @@ async fn another_user_never_gets_a_token_however_often_it_tries() {
         assert_eq!(refused, tries / 2);
     }
     assert_eq!(daemon.get("apps", "/v1/token").await.status, 200, "we may");
-}
-
-/// Lets a call of a running process fail until it is dropped.
-pub(crate) struct Injection(Child);
-
-impl Injection {
-    /// `None`, said aloud, where there is no strace.
-    pub(crate) async fn start(daemon: &Daemon, call: &str, how: &str) -> Option<Self> {
-        let log = std::env::temp_dir().join(format!("bearerd-strace-{}", daemon.pid()));
-        let file = fs::File::create(&log).unwrap();
-        let mut command = Command::new("strace");
-        command.args(["-f", "-p", &daemon.pid().to_string(), "-e"]).arg(format!("trace={call}"));
-        command.arg("-e").arg(format!("inject={call}:{how}"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        let Ok(child) = command.spawn() else {
-            skip("strace is missing");
-            fs::remove_file(&log).unwrap();
-            return None;
-        };
-        let injection = Self(child);
-        until("it is traced", async || fs::read_to_string(&log).unwrap().contains("attached"))
-            .await;
-        fs::remove_file(&log).unwrap();
-        Some(injection)
-    }
-}
-
-impl Drop for Injection {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
-        // Asked to, it lets go of the daemon.
-        rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::TERM).ok();
-        self.0.wait().ok();
-    }
 }
 
 // fault 160: a kernel that does not say who it is names nobody, not even root

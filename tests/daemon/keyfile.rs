@@ -8,7 +8,12 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::bench::{Daemon, Stand, daemon::run, until};
+use crate::bench::{
+    Daemon, Stand,
+    daemon::run,
+    injection::{Injection, Traced, command_with},
+    until,
+};
 
 /// Waits until probes, operators and clients are told what is wrong with the key.
 async fn assert_told(daemon: &Daemon, path: &Path, what: &[&str]) {
@@ -183,4 +188,51 @@ async fn a_key_that_is_rewritten_in_place_is_never_read_torn() {
     })
     .await;
     assert_eq!(daemon.metrics().await.failures("default"), []);
+}
+
+// fault 83: the tenth second finds what no event tells of
+#[tokio::test]
+async fn a_new_key_is_found_where_nothing_can_be_watched() {
+    tokio::join!(
+        finds_a_key_without("inotify_init1", "error=EMFILE"),
+        finds_a_key_without("inotify_add_watch", "error=ENOSPC"),
+    );
+}
+
+async fn finds_a_key_without(call: &str, how: &str) {
+    let stand = Stand::new().await;
+    let Some(command) = command_with(&stand.home, call, how) else { return };
+    let daemon = Traced::start(command).await;
+    daemon.until_ready().await;
+    let new = stand.issuer.add_key("robot");
+    stand.home.write_key(&new);
+    until("the new key is in use", async || {
+        daemon.status().await["credentials"][0]["key_id"] == new.0
+    })
+    .await;
+}
+
+// fault 92: what was read before serves until the disk is well again
+#[tokio::test]
+async fn a_disk_that_fails_takes_nothing_away() {
+    tokio::join!(goes_on_after("EIO"), goes_on_after("ESTALE"), goes_on_after("EACCES"));
+}
+
+async fn goes_on_after(error: &str) {
+    let stand = Stand::new().await;
+    let daemon = stand.start().await;
+    let (path, token) = (stand.home.path("key.json"), daemon.token().await);
+    let injection = Injection::start_on(&daemon, &path, "read", &format!("error={error}")).await;
+    let Some(injection) = injection else { return };
+    let new = stand.issuer.add_key("robot");
+    stand.home.write_key(&new);
+    assert_told(&daemon, &path, &[]).await;
+    daemon.refresh("default").await;
+    assert_ne!(daemon.token().await, token, "the old key still mints");
+    assert_ne!(daemon.status().await["credentials"][0]["key_id"], new.0);
+    drop(injection);
+    until("the new key is in use", async || {
+        daemon.status().await["credentials"][0]["key_id"] == new.0
+    })
+    .await;
 }

@@ -2,11 +2,16 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, geteuid};
+use rustix::process::geteuid;
 use serde_json::Value;
 
 use crate::{
-    bench::{Daemon, Stand, daemon::run, skip},
+    bench::{
+        Daemon, Stand,
+        daemon::run,
+        injection::{Traced, command_with},
+        skip,
+    },
     reload::reload,
 };
 
@@ -46,10 +51,9 @@ async fn whoever_insists_gets_a_sandbox_or_no_daemon() {
     stand.home.set("process.sandbox", "require");
     let ended = run(stand.home.command(&["check", "--quiet"])).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let Some(mut command) = without_landlock(&stand) else {
+    let Some(command) = without_landlock(&stand) else {
         return;
     };
-    command.arg("run").arg("--config").arg(stand.home.write());
     let ended = run(command).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for word in ["process.sandbox", "require", "landlock", "best-effort"] {
@@ -61,37 +65,20 @@ async fn whoever_insists_gets_a_sandbox_or_no_daemon() {
 #[tokio::test]
 async fn without_landlock_it_goes_on_and_says_so() {
     let stand = Stand::new().await;
-    let Some(mut command) = without_landlock(&stand) else {
+    let Some(command) = without_landlock(&stand) else {
         return;
     };
-    command.arg("run").arg("--config").arg(stand.home.write());
-    let mut daemon = Daemon::start(command).await;
+    let daemon = Traced::start(command).await;
     let events = daemon.events("confined as far as the kernel can");
     let said = |name: &str| events[0][name].as_str().unwrap().to_owned();
     assert!(said("missing").contains("landlock"), "{events:?}");
     assert_eq!(said("held"), "system calls, capabilities");
     daemon.until_ready().await;
-    // Who only kills the tracer sets the daemon free.
-    let list = format!("/proc/{pid}/task/{pid}/children", pid = daemon.pid());
-    let traced = fs::read_to_string(list).unwrap().trim().parse().unwrap();
-    rustix::process::kill_process(Pid::from_raw(traced).unwrap(), Signal::TERM).unwrap();
-    daemon.exit().await;
 }
 
-/// Begins a command whose kernel seems to know no landlock.
+/// Makes the command of a daemon whose kernel seems to know no landlock.
 fn without_landlock(stand: &Stand) -> Option<std::process::Command> {
-    let mut command = std::process::Command::new("strace");
-    if command.arg("-V").output().is_err() {
-        skip("strace is not installed");
-        return None;
-    }
-    let mut command = std::process::Command::new("strace");
-    command.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
-    command.arg("--inject=landlock_create_ruleset:error=EOPNOTSUPP");
-    command.arg("--trace=landlock_create_ruleset").arg(env!("CARGO_BIN_EXE_bearerd"));
-    command.env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
-    command.current_dir(stand.home.path(""));
-    Some(command)
+    command_with(&stand.home, "landlock_create_ruleset", "error=EOPNOTSUPP")
 }
 
 #[tokio::test]

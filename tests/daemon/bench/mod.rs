@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod daemon;
 pub(crate) mod home;
+pub(crate) mod injection;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
 pub(crate) mod rotating;
