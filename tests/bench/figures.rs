@@ -75,6 +75,8 @@ impl Row {
         let (ours, theirs) = (self.of(Contender::Bearerd), self.of(to));
         let mut ratios = ours.iter().zip(theirs).map(|(a, b)| a / b).collect::<Vec<_>>();
         ratios.sort_unstable_by(f64::total_cmp);
+        // There is none to what is nothing.
+        ratios.retain(|ratio| ratio.is_finite());
         let (low, high) = (*ratios.first()?, *ratios.last()?);
         Some(Ratio { low, median: median(&ratios)?, high })
     }

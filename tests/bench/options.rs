@@ -1,6 +1,6 @@
 //! The command line of the harness, and the parts it plays.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -35,7 +35,12 @@ pub(crate) struct Options {
     pub(crate) spread: bool,
 
     /// Binary to measure instead of the one that cargo has just built
-    #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_bearerd"))]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = env!("CARGO_BIN_EXE_bearerd"),
+        value_parser = |path: &str| fs::canonicalize(path)
+    )]
     pub(crate) bearerd: PathBuf,
 
     /// What cargo tells every benchmark
