@@ -19,9 +19,7 @@ const START: &[u8] = b"GET /v1/token";
 impl<A: App> Server<A> {
     /// Answers a request that is all that came, if what is stored does for it.
     pub(super) fn answer_at_once(&self, came: &[u8], visit: &Visit) -> Option<Bytes> {
-        // The last answer says that it is the last, which stored ones do not.
-        let is_over = || visit.stop.is_cancelled() || visit.rules.superseded.is_cancelled();
-        if !came.starts_with(START) || is_over() {
+        if !came.starts_with(START) {
             return None;
         }
         let began = self.common.clock.tick();
@@ -30,8 +28,9 @@ impl<A: App> Server<A> {
         let proof = self.app.proof(endpoint);
         guard::check(&visit.rules.guard, &visit.peer, &proof, &request).ok()?;
         let answer = self.app.at_once(endpoint, &request)?;
-        // What was looked up may be of newer rules than the guard's.
-        if is_over() || !visit.ask(began) {
+        // What was looked up may be of newer rules than the guard's, and the last answer says that it is
+        // the last, which stored ones do not.
+        if visit.rules.superseded.is_cancelled() || visit.stop.is_cancelled() || !visit.ask(began) {
             return None;
         }
         self.metrics.count(endpoint, 200, self.common.clock.tick().since(began));

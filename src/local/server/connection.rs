@@ -77,8 +77,8 @@ impl<A: App> Server<A> {
                 Ok(Woken::Taken(answer)) => {
                     tokio::select! {
                         biased;
-                        () = &mut superseded => return None,
                         sent = stream.send(&answer) => sent.ok()?,
+                        () = &mut superseded => return None,
                     }
                     is_first = false;
                     continue;
