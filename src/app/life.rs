@@ -1,8 +1,11 @@
 //! From ready to the end: signals, reloads, the tick and the order of a stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::resume_unwind, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use super::Bound;
 use crate::{
@@ -30,31 +33,87 @@ pub enum End {
     Failed,
 }
 
+/// What a daemon that serves wakes up for.
+enum Event {
+    Reload,
+    Refresh,
+    Tick,
+    End(End),
+}
+
+/// Says how a reload left the daemon.
+enum Reloaded {
+    /// It goes on.
+    On(Bound),
+    /// A stop came meanwhile.
+    Stop(Bound),
+    /// A stop came, and what is read does not come: nothing can be left in order.
+    Lost,
+}
+
 impl Bound {
     /// Serves until a signal or a failure beyond repair; needs the runtime that `build` had.
     pub async fn serve(mut self, mut signals: Signals) -> End {
         notify::ready("serving");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-        let end = self.live(&mut signals).await;
+        let mut ticking = Ticking::new(&*self.commons.clock);
+        let end = loop {
+            match self.next(&mut signals, ticking.next).await {
+                Event::Reload => match self.reloaded_beside(&mut signals).await {
+                    Reloaded::On(bound) => self = bound,
+                    Reloaded::Stop(bound) => {
+                        self = bound;
+                        break End::Stopped;
+                    }
+                    Reloaded::Lost => return End::Stopped,
+                },
+                Event::Refresh => self.fleet.refresh(),
+                Event::Tick => self.tick(&mut ticking),
+                Event::End(end) => break end,
+            }
+        };
         self.stop(&mut signals, end).await;
         end
     }
 
-    async fn live(&mut self, signals: &mut Signals) -> End {
-        let mut ticking = Ticking::new(&*self.commons.clock);
-        let (failed, quit) = (self.commons.failed.clone(), self.commons.quit.clone());
-        loop {
-            let clock = Arc::clone(&self.commons.clock);
-            tokio::select! {
-                signal = signals.next() => match signal {
-                    Signal::Stop => return End::Stopped,
-                    Signal::Reload => self.reloaded(),
-                    Signal::Refresh => self.fleet.refresh(),
-                },
-                () = quit.cancelled() => return End::Stopped,
-                () = failed.cancelled() => return End::Failed,
-                () = clock.sleep_until(ticking.next) => self.tick(&mut ticking),
-            }
+    async fn next(&self, signals: &mut Signals, tick: Tick) -> Event {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => Event::End(End::Stopped),
+                Signal::Reload => Event::Reload,
+                Signal::Refresh => Event::Refresh,
+            },
+            () = self.commons.quit.cancelled() => Event::End(End::Stopped),
+            () = self.commons.failed.cancelled() => Event::End(End::Failed),
+            () = self.commons.clock.sleep_until(tick) => Event::Tick,
+        }
+    }
+
+    /// Reloads on a thread for what blocks: on one core there is no other for who is served. A stop is
+    /// not held up by a file system that hangs.
+    async fn reloaded_beside(mut self, signals: &mut Signals) -> Reloaded {
+        let reloading = spawn_blocking(move || {
+            self.reloaded();
+            self
+        });
+        let mut is_over = false;
+        let late = async {
+            signals.stop().await;
+            is_over = true;
+            sleep(GRACE).await;
+        };
+        let done = tokio::select! {
+            done = reloading => Some(done),
+            () = late => None,
+        };
+        match (done, is_over) {
+            (Some(Ok(bound)), false) => Reloaded::On(bound),
+            (Some(Ok(bound)), true) => Reloaded::Stop(bound),
+            (Some(Err(error)), _) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_cancelled) => Reloaded::Lost,
+            },
+            (None, _) => Reloaded::Lost,
         }
     }
 
@@ -93,7 +152,7 @@ impl Bound {
         if end == End::Stopped && !linger.is_zero() && !self.commons.quit.is_cancelled() {
             tracing::info!(seconds = linger.as_secs_f64(), "stopping, but serving for a while");
             tokio::select! {
-                () = second_stop(signals) => return,
+                () = signals.stop() => return,
                 () = self.commons.quit.cancelled() => {}
                 _over = sleep(linger) => {}
             }
@@ -111,17 +170,13 @@ impl Bound {
         };
         tokio::select! {
             _late = timeout(GRACE, in_order) => {}
-            () = second_stop(signals) => return,
+            () = signals.stop() => return,
         }
         self.fleet.stop();
         self.commons.tasks.close();
         let _late = timeout(Duration::from_millis(500), self.commons.tasks.wait()).await;
         tracing::info!("stopped");
     }
-}
-
-async fn second_stop(signals: &mut Signals) {
-    while signals.next().await != Signal::Stop {}
 }
 
 /// Keeps the time of the tick, and an eye on how the clocks run apart.

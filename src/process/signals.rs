@@ -68,6 +68,11 @@ impl Signals {
             () = drain(&mut self.refresh) => Signal::Refresh,
         }
     }
+
+    /// Waits for the next stop; what else comes is kept for [`Signals::next`].
+    pub async fn stop(&mut self) {
+        drain(&mut self.stop).await;
+    }
 }
 
 fn pipe(signals: &[i32]) -> io::Result<StdStream> {

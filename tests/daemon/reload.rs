@@ -3,12 +3,17 @@
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
 use toml::Value;
 
-use crate::bench::{Daemon, Place, Stand, Visitor, client::request, scale, until};
+use crate::bench::{
+    Daemon, Place, Stand, Visitor, client::request, injection::Injection, scale, stay_on_one_core,
+    until,
+};
 
 /// Reloads and waits until that is over; tells whether the new configuration was taken.
 pub(crate) async fn reload(stand: &Stand, daemon: &Daemon) -> bool {
@@ -266,4 +271,49 @@ async fn ask_on(place: &Place, first: usize, asking: &AtomicBool) -> BTreeSet<u1
         }
     }
     statuses
+}
+
+/// Has a daemon on one core, and lets each read of its configuration take so long.
+async fn with_slow_files(stand: &Stand, millis: u32) -> Option<(Daemon, Injection)> {
+    stay_on_one_core();
+    let daemon = stand.start().await;
+    daemon.token().await;
+    let (file, how) = (stand.home.path("bearerd.toml"), format!("delay_enter={millis}ms"));
+    let injection = Injection::start_on(&daemon, &file, "read", &how).await?;
+    daemon.signal(Signal::HUP);
+    Some((daemon, injection))
+}
+
+#[tokio::test]
+async fn who_is_served_does_not_wait_for_files_that_are_slow() {
+    let stand = Stand::new().await;
+    let Some((daemon, injection)) = with_slow_files(&stand, 500).await else { return };
+    let mut visitor = Visitor::connect(&daemon.place("web")).await;
+    let (mut longest, mut asked) = (Duration::ZERO, 0);
+    sleep(Duration::from_millis(100)).await;
+    // For what may have been written since it was read: it is not lost.
+    daemon.signal(Signal::HUP);
+    while daemon.events("the configuration was read again").len() < 2 {
+        let began = Instant::now();
+        assert_eq!(visitor.get("/v1/token").await.status, 200);
+        longest = longest.max(began.elapsed());
+        asked += 1;
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(asked > 20 && longest < Duration::from_millis(300), "{asked}, {longest:?}");
+    drop(injection);
+    assert!(reload(&stand, &daemon).await);
+}
+
+// fault 205
+#[tokio::test]
+async fn a_stop_waits_for_a_reload_but_not_for_ever() {
+    for (millis, is_in_order) in [(300, true), (6_000, false)] {
+        let stand = Stand::new().await;
+        let Some((mut daemon, _injection)) = with_slow_files(&stand, millis).await else { return };
+        sleep(Duration::from_millis(200)).await;
+        let (status, took) = daemon.stop().await;
+        assert!(status.success() && took < Duration::from_secs(10), "{status:?}, {took:?}");
+        assert_eq!(daemon.has_said("stopped"), is_in_order, "{}", daemon.log());
+    }
 }

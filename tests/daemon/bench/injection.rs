@@ -5,11 +5,14 @@ use std::{
     ops::Deref,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 
-use super::{Daemon, Home, skip, until};
+use super::{Daemon, Home, PATIENCE, skip, until};
 
 /// Lets a call of a running process fail until it is dropped.
 pub(crate) struct Injection(Child);
@@ -53,8 +56,13 @@ impl Injection {
 impl Drop for Injection {
     fn drop(&mut self) {
         let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
-        // Asked to, it lets go of the daemon.
+        // Asked to, it lets go of the daemon; where that has ended during a delay it waits for ever.
         kill_process(pid.unwrap(), Signal::TERM).ok();
+        let late = Instant::now() + PATIENCE / 10;
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < late {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.0.kill().ok();
         self.0.wait().ok();
     }
 }
