@@ -3,7 +3,7 @@
 use std::{panic::resume_unwind, time::Duration};
 
 use tokio::{
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
     time::{sleep, timeout},
 };
 
@@ -92,28 +92,16 @@ impl Bound {
     /// Reloads on a thread for what blocks: on one core there is no other for who is served. A stop is
     /// not held up by a file system that hangs.
     async fn reloaded_beside(mut self, signals: &mut Signals) -> Reloaded {
-        let reloading = spawn_blocking(move || {
+        let mut reloading = spawn_blocking(move || {
             self.reloaded();
             self
         });
-        let mut is_over = false;
-        let late = async {
-            signals.stop().await;
-            is_over = true;
-            sleep(GRACE).await;
-        };
-        let done = tokio::select! {
-            done = reloading => Some(done),
-            () = late => None,
-        };
-        match (done, is_over) {
-            (Some(Ok(bound)), false) => Reloaded::On(bound),
-            (Some(Ok(bound)), true) => Reloaded::Stop(bound),
-            (Some(Err(error)), _) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_cancelled) => Reloaded::Lost,
-            },
-            (None, _) => Reloaded::Lost,
+        tokio::select! {
+            done = &mut reloading => returned(done).map_or(Reloaded::Lost, Reloaded::On),
+            () = signals.stop() => {
+                let done = timeout(GRACE, reloading).await.ok();
+                done.and_then(returned).map_or(Reloaded::Lost, Reloaded::Stop)
+            }
         }
     }
 
@@ -176,6 +164,15 @@ impl Bound {
         self.commons.tasks.close();
         let _late = timeout(Duration::from_millis(500), self.commons.tasks.wait()).await;
         tracing::info!("stopped");
+    }
+}
+
+/// Gives what a thread has brought back; a panic goes on here.
+fn returned<T>(done: Result<T, JoinError>) -> Option<T> {
+    match done.map_err(JoinError::try_into_panic) {
+        Ok(brought) => Some(brought),
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(_cancelled)) => None,
     }
 }
 

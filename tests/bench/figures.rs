@@ -73,10 +73,10 @@ impl Row {
     /// Divides the daemon's figure of each round by the other's of the same round.
     pub(crate) fn ratio(&self, to: Contender) -> Option<Ratio> {
         let (ours, theirs) = (self.of(Contender::Bearerd), self.of(to));
-        let mut ratios = ours.iter().zip(theirs).map(|(a, b)| a / b).collect::<Vec<_>>();
-        ratios.sort_unstable_by(f64::total_cmp);
+        let ratios = ours.iter().zip(theirs).map(|(a, b)| a / b);
         // There is none to what is nothing.
-        ratios.retain(|ratio| ratio.is_finite());
+        let mut ratios = ratios.filter(|ratio| ratio.is_finite()).collect::<Vec<_>>();
+        ratios.sort_unstable_by(f64::total_cmp);
         let (low, high) = (*ratios.first()?, *ratios.last()?);
         Some(Ratio { low, median: median(&ratios)?, high })
     }

@@ -114,6 +114,8 @@ where
 }
 
 /// Makes a runtime by the daemon's own rule: a thread for each core, and no others where there is one.
+///
+/// Not by its own code: the daemon's library brings its allocator along.
 fn runtime() -> io::Result<Runtime> {
     let mut builder = match available_parallelism()?.get().min(MOST_WORKERS) {
         1 => Builder::new_current_thread(),

@@ -1,14 +1,12 @@
 //! One blow: at which call, which one of them, and how.
 
-use std::{
-    collections::BTreeMap,
-    fmt, fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command};
 
-use super::bench::{Stand, daemon::run};
+use super::bench::{
+    Stand,
+    daemon::run,
+    injection::{struck, under},
+};
 
 /// Strikes at the n-th call of one kind in any thread.
 pub(crate) struct Blow {
@@ -22,10 +20,7 @@ pub(crate) struct Blow {
 impl Blow {
     /// Makes a command of one that runs under the blow.
     pub(crate) fn strike(&self, strace: &Path, command: &Command) -> Command {
-        let inject = format!("inject={}:{}:when={}", self.call, self.what, self.when);
-        let trace = format!("trace={}", self.call);
-        // By -D the command is our own child, so that it is the one who is killed at the end.
-        under(strace, &["-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], command)
+        struck(strace, self.call, &format!("{}:when={}", self.what, self.when), command)
     }
 }
 
@@ -33,22 +28,6 @@ impl fmt::Display for Blow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {} number {}", self.what, self.call, self.when)
     }
-}
-
-/// Finds strace, and tries whether it may trace; says aloud if not.
-pub(crate) fn find_strace() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let strace = std::env::split_paths(&path).map(|dir| dir.join("strace")).find(|it| it.is_file());
-    let works = |strace: &PathBuf| {
-        let tried = Command::new(strace).args(["-qq", "-o", "/dev/null", "true"]).status();
-        tried.is_ok_and(|status| status.success())
-    };
-    let strace = strace.filter(works);
-    if strace.is_none() {
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, "SKIPPED: strace is not here, or may not trace").unwrap();
-    }
-    strace
 }
 
 /// Counts the calls of a command that goes well: for each kind, those of the busiest thread.
@@ -73,14 +52,4 @@ pub(crate) async fn counts(
         *most = count.max(*most);
     }
     counts
-}
-
-/// Puts a command under strace, with these flags.
-pub(crate) fn under(strace: &Path, flags: &[&str], command: &Command) -> Command {
-    let mut traced = Command::new(strace);
-    traced.args(flags).arg(command.get_program()).args(command.get_args()).env_clear();
-    if let Some(directory) = command.get_current_dir() {
-        traced.current_dir(directory);
-    }
-    traced
 }

@@ -26,6 +26,7 @@ use self::{
     bench::{
         Daemon, Place, Stand, Visitor,
         daemon::run,
+        injection::find_strace,
         rotating::{due, fresh, key_in, rotations},
         until_ok,
     },
@@ -81,7 +82,7 @@ const ALL: [(&str, &[&str]); 21] = [
 // faults 98 to 102, 104 to 107, 112, 119, 122 and 208
 #[tokio::test]
 async fn whatever_ends_or_hinders_a_rotation_leaves_a_key_that_mints() {
-    let Some(strace) = blow::find_strace() else { return };
+    let Some(strace) = find_strace() else { return };
     let blows = match std::env::var("BEARERD_TEST_CRASH").as_deref() {
         Ok("all") => campaign(&strace).await,
         _ => SHORT.map(|(call, what, when)| Blow { call, what, when: when.to_string() }).into(),
@@ -102,7 +103,7 @@ async fn whatever_ends_or_hinders_a_rotation_leaves_a_key_that_mints() {
 // fault 105: a disk that takes nothing, for as long as the rotation lasts
 #[tokio::test]
 async fn a_disk_that_takes_nothing_any_more_leaves_the_old_key() {
-    let Some(strace) = blow::find_strace() else { return };
+    let Some(strace) = find_strace() else { return };
     for (when, asked) in [("1+", 0), ("5+", 1)] {
         let stand = fresh().await;
         let blow = Blow { call: "fsync", what: "error=EIO", when: when.to_owned() };
@@ -119,7 +120,7 @@ async fn a_disk_that_takes_nothing_any_more_leaves_the_old_key() {
 // faults 112, 206 and 208: the daemon itself is struck, and starts again
 #[tokio::test]
 async fn a_daemon_that_is_killed_while_it_rotates_finds_its_way() {
-    let Some(strace) = blow::find_strace() else { return };
+    let Some(strace) = find_strace() else { return };
     let mut killed = 0;
     // Its files are worked with in several threads, so the first calls of each are struck at.
     for (call, when) in [

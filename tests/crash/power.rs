@@ -7,8 +7,13 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
-    bench::{Stand, daemon::run, rotating::fresh},
-    blow::{self, Blow},
+    bench::{
+        Stand,
+        daemon::run,
+        injection::{find_strace, under},
+        rotating::fresh,
+    },
+    blow::Blow,
     has_new, has_whole_draft, key_in, recover,
 };
 
@@ -243,7 +248,7 @@ async fn recorded(strace: &Path, stand: &Stand) -> Vec<Call> {
     let log = stand.home.path("strace.log");
     let trace = "trace=openat,pwrite64,fsync,renameat,unlinkat,writev,sendto";
     let flags = ["-f", "-qq", "-y", "-s", "1000", "-e", trace, "-o", log.to_str().unwrap()];
-    run(blow::under(strace, &flags, &stand.home.command(&["keys", "rotate"]))).await;
+    run(under(strace, &flags, &stand.home.command(&["keys", "rotate"]))).await;
     let directory = stand.home.path("").canonicalize().unwrap();
     calls(&fs::read_to_string(log).unwrap(), &directory)
 }
@@ -251,7 +256,7 @@ async fn recorded(strace: &Path, stand: &Stand) -> Vec<Call> {
 // fault 103
 #[tokio::test]
 async fn a_power_cut_at_any_moment_loses_no_key() {
-    let Some(strace) = blow::find_strace() else { return };
+    let Some(strace) = find_strace() else { return };
     let stand = fresh().await;
     let calls = recorded(&strace, &stand).await;
     assert!(has_new(&stand));
@@ -289,7 +294,7 @@ async fn killed_before_the_fsync(strace: &Path) -> Stand {
 // faults 103, 122
 #[tokio::test]
 async fn a_draft_that_was_left_is_put_on_the_disk_before_it_takes_the_name_of_the_key() {
-    let Some(strace) = blow::find_strace() else { return };
+    let Some(strace) = find_strace() else { return };
     let stand = killed_before_the_fsync(&strace).await;
     let calls = recorded(&strace, &stand).await;
     assert!(has_new(&stand), "{calls:#?}");
@@ -302,7 +307,7 @@ async fn a_draft_that_was_left_is_put_on_the_disk_before_it_takes_the_name_of_th
 // fault 105: it cannot be put on the disk, so the key that it holds is written anew
 #[tokio::test]
 async fn a_draft_that_was_left_and_spoilt_is_written_anew() {
-    let Some(strace) = blow::find_strace() else { return };
+    let Some(strace) = find_strace() else { return };
     let stand = killed_before_the_fsync(&strace).await;
     let blow = Blow { call: "fsync", what: "error=EIO", when: "1".to_owned() };
     let ended = run(blow.strike(&strace, &stand.home.command(&["keys", "rotate"]))).await;

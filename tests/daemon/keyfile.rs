@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::bench::{
     Daemon, Stand,
     daemon::run,
-    injection::{Injection, Traced, command_with},
+    injection::{Injection, command_with},
     until,
 };
 
@@ -202,7 +202,7 @@ async fn a_new_key_is_found_where_nothing_can_be_watched() {
 async fn finds_a_key_without(call: &str, how: &str) {
     let stand = Stand::new().await;
     let Some(command) = command_with(&stand.home, call, how) else { return };
-    let daemon = Traced::start(command).await;
+    let daemon = Daemon::start(command).await;
     daemon.until_ready().await;
     let new = stand.issuer.add_key("robot");
     stand.home.write_key(&new);

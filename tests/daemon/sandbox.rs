@@ -6,12 +6,7 @@ use rustix::process::geteuid;
 use serde_json::Value;
 
 use crate::{
-    bench::{
-        Daemon, Stand,
-        daemon::run,
-        injection::{Traced, command_with},
-        skip,
-    },
+    bench::{Daemon, Stand, daemon::run, injection::command_with, skip},
     reload::reload,
 };
 
@@ -68,7 +63,7 @@ async fn without_landlock_it_goes_on_and_says_so() {
     let Some(command) = without_landlock(&stand) else {
         return;
     };
-    let daemon = Traced::start(command).await;
+    let daemon = Daemon::start(command).await;
     let events = daemon.events("confined as far as the kernel can");
     let said = |name: &str| events[0][name].as_str().unwrap().to_owned();
     assert!(said("missing").contains("landlock"), "{events:?}");

@@ -92,17 +92,19 @@ fn follow(world: &Rc<World>, shelf: &Arc<Shelf>) {
     });
 }
 
-fn reload(world: &Rc<World>, rotation: &Rotation) {
-    let (world, rotation) = (Rc::clone(world), rotation.handle.clone());
-    spawn("reload", async move {
-        world.settings.send_replace(RefreshSettings { at: 0.4, ..RefreshSettings::default() });
-        rotation.reloaded(PLAN);
-    });
-}
-
-fn reporter(world: &World) {
+/// Begins a model: somebody reports the first token, and a reload comes.
+fn begin() -> (Rc<World>, Rotation) {
+    let world = Rc::new(World::started());
+    let rotation = Rotation::started(&world);
     let first = world.handle.current().unwrap().0.token_id().to_owned();
+    explore();
     client("who reports", reports_the_first(world.handle.clone(), first));
+    let (reloading, rotating) = (Rc::clone(&world), rotation.handle.clone());
+    spawn("reload", async move {
+        reloading.settings.send_replace(RefreshSettings { at: 0.4, ..RefreshSettings::default() });
+        rotating.reloaded(PLAN);
+    });
+    (world, rotation)
 }
 
 /// Asks for a new key; fails if the answer is neither that nor that there is one on its way.
@@ -122,14 +124,10 @@ async fn wants_a_key(world: Rc<World>, rotation: RotatorHandle) {
 #[test]
 fn a_key_that_is_rotated_ends_up_everywhere_or_nowhere() {
     explore::explore("rotate", || {
-        let world = Rc::new(World::started());
-        let rotation = Rotation::started(&world);
-        explore();
-        reporter(&world);
+        let (world, rotation) = begin();
         for name in ["an operator", "another operator"] {
             client(name, wants_a_key(Rc::clone(&world), rotation.handle.clone()));
         }
-        reload(&world, &rotation);
         finish(Duration::ZERO);
         settle();
         assert!(world.stands_still());
@@ -144,13 +142,9 @@ fn a_key_that_is_rotated_ends_up_everywhere_or_nowhere() {
 #[test]
 fn a_stop_loses_no_key_that_okta_has_made() {
     explore::explore("rotate_stop", || {
-        let world = Rc::new(World::started());
-        let rotation = Rotation::started(&world);
-        explore();
-        reporter(&world);
+        let (world, rotation) = begin();
         let operator = rotation.handle.clone();
         spawn("an operator", async move { drop(operator.rotate().await) });
-        reload(&world, &rotation);
         let stop = rotation.stop.clone();
         spawn("stop", async move { stop.cancel() });
         let (ended, watching) = (rotation.done.clone(), Rc::clone(&world));

@@ -1,7 +1,7 @@
 //! The place of one key: what a rotation does there is done at once, on a thread for what blocks.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -16,7 +16,7 @@ use bearerd::{
 };
 use tokio::sync::Notify;
 
-use crate::world::{fresh_key, id_of, letter};
+use crate::world::{id_of, key, letter};
 
 /// Holds a key by its letter, and what a rotation keeps beside it.
 pub(crate) struct Shelf {
@@ -74,11 +74,7 @@ impl Site for ShelfSite {
             file: id_of(content.key),
             beside: content.beside.map(id_of),
         };
-        Ok((Box::new(Hand(Arc::clone(&self.0))), found, content.beside.map(fresh_key)))
-    }
-
-    fn file(&self) -> Option<(PathBuf, bool)> {
-        None
+        Ok((Box::new(Hand(Arc::clone(&self.0))), found, content.beside.map(key)))
     }
 }
 
@@ -87,7 +83,7 @@ struct Hand(Arc<Shelf>);
 
 impl Place for Hand {
     fn key(&mut self) -> Result<ApiKey, ShelfError> {
-        Ok(fresh_key(self.0.key()))
+        Ok(key(self.0.key()))
     }
 
     fn probe(&mut self) -> Result<(), ShelfError> {

@@ -116,7 +116,7 @@ impl World {
     /// Puts the key of a letter where the broker finds it.
     pub(crate) fn put(&self, letter: char) {
         // A broker that has ended reads nothing more.
-        self.keys.borrow().send(Ok(key(letter))).ok();
+        self.keys.borrow().send(Ok(Arc::new(key(letter)))).ok();
     }
 
     /// Ends the broker.
@@ -184,12 +184,8 @@ pub(crate) fn maker(token: &Published) -> char {
     char::from(token.token().expose()[0])
 }
 
-fn key(letter: char) -> Arc<ApiKey> {
-    Arc::new(fresh_key(letter))
-}
-
 /// Makes the key of a letter.
-pub(crate) fn fresh_key(letter: char) -> ApiKey {
+pub(crate) fn key(letter: char) -> ApiKey {
     ApiKey::new(&id_of(letter), "secret", None).ok().unwrap()
 }
 
@@ -284,7 +280,7 @@ impl KeyIssuer for Desk {
             made.push(next);
             next
         };
-        self.told(Ok(NewKey { key: fresh_key(letter), ends: None })).await
+        self.told(Ok(NewKey { key: key(letter), ends: None })).await
     }
 
     async fn delete_key(&self, _: &Secret, _: &str, _: &str) -> Told<()> {

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    ops::Deref,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -34,18 +33,13 @@ impl Injection {
     }
 
     async fn begin(daemon: &Daemon, call: &str, how: &str, more: &[&str]) -> Option<Self> {
+        let mut command = Command::new(find_strace()?);
         let log = std::env::temp_dir().join(format!("bearerd-strace-{}", daemon.pid()));
         let file = fs::File::create(&log).unwrap();
-        let mut command = Command::new("strace");
         command.args(["-f", "-p", &daemon.pid().to_string(), "-e"]).arg(format!("trace={call}"));
         command.arg("-e").arg(format!("inject={call}:{how}")).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        let Ok(child) = command.spawn() else {
-            skip("strace is missing");
-            fs::remove_file(&log).unwrap();
-            return None;
-        };
-        let injection = Self(child);
+        let injection = Self(command.spawn().unwrap());
         until("it is traced", async || fs::read_to_string(&log).unwrap().contains("attached"))
             .await;
         fs::remove_file(&log).unwrap();
@@ -69,42 +63,37 @@ impl Drop for Injection {
 
 /// Makes the command of a daemon whose calls fail from the start; `None` without strace.
 pub(crate) fn command_with(home: &Home, call: &str, how: &str) -> Option<Command> {
-    let strace = || Command::new("strace");
-    if strace().arg("-V").output().is_err() {
-        skip("strace is missing");
-        return None;
-    }
-    let mut command = strace();
-    command.args(["--follow-forks", "--quiet=all", "--output=/dev/null"]);
-    command.arg(format!("--inject={call}:{how}")).arg(format!("--trace={call}"));
-    command.arg(env!("CARGO_BIN_EXE_bearerd")).args(["run", "--config"]).arg(home.write());
-    command.env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
-    command.current_dir(home.path(""));
-    Some(command)
+    Some(struck(&find_strace()?, call, how, &home.command(&["run"])))
 }
 
-/// A daemon that such a command has started: strace runs, and the daemon is its child.
-pub(crate) struct Traced(Daemon);
-
-impl Traced {
-    pub(crate) async fn start(command: Command) -> Self {
-        Self(Daemon::start(command).await)
-    }
+/// Has such calls of a command answered otherwise, as strace says it: `error=EIO`, `signal=KILL:when=3`.
+pub(crate) fn struck(strace: &Path, call: &str, how: &str, command: &Command) -> Command {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{how}"));
+    // By -D the command is our own child, so that it is the one who is killed at the end.
+    under(strace, &["-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], command)
 }
 
-impl Deref for Traced {
-    type Target = Daemon;
-
-    fn deref(&self) -> &Daemon {
-        &self.0
+/// Puts a command under strace, with these flags.
+pub(crate) fn under(strace: &Path, flags: &[&str], command: &Command) -> Command {
+    let mut traced = Command::new(strace);
+    traced.args(flags).arg(command.get_program()).args(command.get_args()).env_clear();
+    if let Some(directory) = command.get_current_dir() {
+        traced.current_dir(directory);
     }
+    traced
 }
 
-impl Drop for Traced {
-    /// Kills the daemon: who only kills the tracer sets it free, and may take another signal along.
-    fn drop(&mut self) {
-        let list = format!("/proc/{pid}/task/{pid}/children", pid = self.pid());
-        let traced = fs::read_to_string(list).ok().and_then(|list| list.trim().parse().ok());
-        traced.and_then(Pid::from_raw).map(|traced| kill_process(traced, Signal::KILL).ok());
+/// Finds strace, and tries whether it may trace; says aloud if not.
+pub(crate) fn find_strace() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let strace = std::env::split_paths(&path).map(|dir| dir.join("strace")).find(|it| it.is_file());
+    let works = |strace: &PathBuf| {
+        let tried = Command::new(strace).args(["-qq", "-o", "/dev/null", "true"]).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let strace = strace.filter(works);
+    if strace.is_none() {
+        skip("strace is not here, or may not trace");
     }
+    strace
 }
