@@ -139,7 +139,9 @@ async fn long_polls_are_all_let_go_by_a_refresh_and_not_before() {
 
 #[tokio::test]
 async fn more_life_is_minted_only_where_it_can_be_had() {
-    let stand = Stand::with(|options| options.lifetime = Duration::from_secs(20)).await;
+    let mut stand = Stand::with(|options| options.lifetime = Duration::from_secs(20)).await;
+    // Else the first token may be replaced at any moment, unasked.
+    stand.home.set("credentials.default.refresh.jitter", 0.0);
     let daemon = stand.start().await;
     let first = daemon.token().await;
     let [mut apps, mut web] = visitors(&daemon).await;
