@@ -100,11 +100,18 @@ fn on_one_line(text: Cow<'static, str>) -> Cow<'static, str> {
     shown.into()
 }
 
-/// Shows a key that somebody else wrote: without control characters, cut at 64 characters.
+/// Shows a key that somebody else wrote: without control characters, cut at 64 characters as shown.
 pub(super) fn shown_key(key: &str) -> String {
-    let mut shown: String = key.chars().take(64).flat_map(char::escape_debug).collect();
-    if key.chars().nth(64).is_some() {
-        shown.push('…');
+    const LONGEST: usize = 64;
+    let mut shown = String::new();
+    let mut room = LONGEST;
+    for letter in key.chars().map(char::escape_debug) {
+        let Some(left) = room.checked_sub(letter.len()) else {
+            shown.push('…');
+            break;
+        };
+        room = left;
+        shown.extend(letter);
     }
     shown
 }
@@ -148,7 +155,15 @@ mod tests {
     #[test]
     fn a_strange_key_stays_on_its_line() {
         assert_eq!(shown_key("a\n\u{1b}[31m"), "a\\n\\u{1b}[31m");
-        assert_eq!(shown_key(&"x".repeat(70)).chars().count(), 65);
+        assert_eq!(shown_key(&"x".repeat(64)), "x".repeat(64));
+        assert_eq!(shown_key(&"x".repeat(70)), format!("{}…", "x".repeat(64)));
+    }
+
+    // Found by fuzzing: eight names of nothing but control characters filled a line of 5,112 bytes.
+    #[test]
+    fn a_strange_key_is_not_longer_than_a_plain_one() {
+        let shown = shown_key(&"\u{1c}".repeat(64));
+        assert_eq!(shown, format!("{}…", "\\u{1c}".repeat(10)), "ten times six letters");
     }
 
     #[test]
