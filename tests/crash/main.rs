@@ -102,7 +102,7 @@ async fn whatever_ends_or_hinders_a_rotation_leaves_a_key_that_mints() {
 
 // fault 105: a disk that takes nothing, for as long as the rotation lasts
 #[tokio::test]
-async fn a_disk_that_takes_nothing_any_more_leaves_the_old_key() {
+async fn a_disk_that_takes_nothing_any_more_leaves_a_key_that_can_mint() {
     let Some(strace) = find_strace() else { return };
     for (when, asked) in [("1+", 0), ("5+", 1)] {
         let stand = fresh().await;
@@ -111,7 +111,9 @@ async fn a_disk_that_takes_nothing_any_more_leaves_the_old_key() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         // It is the file or its directory: strace counts the calls of each thread apart.
         assert!(ended.err.contains("on the disk failed"), "{ended:?}");
-        assert_eq!(key_in(&stand)["key_id"], stand.issuer.key().0);
+        // Where the directory is the first to fail, the new key has its name already.
+        let is_old = key_in(&stand)["key_id"] == stand.issuer.key().0.as_str();
+        assert!(is_old || asked > 0, "{ended:?}");
         assert!(rotations(&stand).len() <= asked, "{ended:?}");
         recover(&stand, &format!("{blow}: {ended:?}")).await;
     }

@@ -242,7 +242,7 @@ async fn a_command_that_fails_is_told_and_tried_again() {
     assert!(daemon.is_ready().await, "clients are served all the same");
     fs::write(&mark, "").unwrap();
     until("it is in order", async || told().await.contains("[+] sink app: ")).await;
-    assert!(daemon.has_said("the sink is in order again"));
+    until("it is said", async || daemon.has_said("the sink is in order again")).await;
     let count = |result| [("command", "sinks.app.on_change"), ("result", result)];
     let metrics = daemon.metrics().await;
     assert!(metrics.get("bearerd_command_runs_total", &count("failure")) >= 1.0);
