@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{busy::Busy, framing::Framing};
+use super::{busy::Busy, framing::Framing, server};
 use crate::config::model::Limits;
 
 /// Times `write_timeout` in which all of an answer has to be taken: who takes a byte now and then
@@ -114,18 +114,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     fn poll_wake<T>(
         &mut self,
         cx: &mut Context<'_>,
-        take: impl FnMut(&[u8]) -> Option<T>,
+        take: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Poll<io::Result<Woken<T>>> {
         self.busy.note_rest(true);
-        if !self.has_early() {
-            match self.poll_early(cx, take) {
+        let taken = match self.has_early() {
+            true => self.take_early(take),
+            false => match self.poll_early(cx, take) {
                 Poll::Pending => return self.wait_to_read(cx).map_ok(|()| Woken::End),
-                Poll::Ready(Some(taken)) => {
-                    (self.expect, self.read_by) = (Expect::Next, None);
-                    return Poll::Ready(Ok(Woken::Taken(taken)));
-                }
-                Poll::Ready(None) => {}
-            }
+                Poll::Ready(taken) => taken,
+            },
+        };
+        if let Some(taken) = taken {
+            (self.expect, self.read_by) = (Expect::Next, None);
+            return Poll::Ready(Ok(Woken::Taken(taken)));
         }
         self.busy.note_rest(false);
         let is_end = self.early.bytes.is_empty();
@@ -142,15 +143,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         self.flush().await
     }
 
+    /// Waits until the client has closed its side; what else it sends meanwhile is kept.
+    pub async fn left(&mut self) {
+        let nobody = |_: &[u8]| None::<()>;
+        poll_fn(|cx| {
+            if !self.has_early() {
+                ready!(self.poll_early(cx, nobody));
+            }
+            if self.early.is_end { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Puts a request back that was taken: it is read before all that came after it.
+    pub fn unread(&mut self, came: &[u8]) {
+        self.early.bytes.splice(..0, came.iter().copied());
+        self.busy.note_rest(false);
+    }
+
     const fn has_early(&self) -> bool {
         self.early.is_end || !self.early.bytes.is_empty()
+    }
+
+    /// Has all that came early taken.
+    fn take_early<T>(&mut self, take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let taken = take(&self.early.bytes);
+        if taken.is_some() {
+            self.early.bytes = Vec::new();
+        }
+        taken
     }
 
     /// Reads what nobody has asked for yet, and keeps what is not taken.
     fn poll_early<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(&[u8]) -> Option<T>,
+        take: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Poll<Option<T>> {
         let mut bytes = [MaybeUninit::uninit(); AHEAD];
         let mut buf = ReadBuf::uninit(&mut bytes);
@@ -213,7 +241,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
 
     /// Tells whether nothing is under way, and nobody has noticed that yet.
     fn may_rest(&self) -> bool {
-        self.framing.is_between_requests() && self.busy.has_all() && !self.busy.rests()
+        self.framing.is_between_requests()
+            && self.busy.has_all()
+            && !self.busy.is_stuck()
+            && !self.busy.rests()
+    }
+
+    /// Tells whether the next request may be read by somebody else.
+    fn may_leave(&self) -> bool {
+        self.may_rest() && !self.busy.is_working()
     }
 
     const fn patience(&self) -> Duration {
@@ -226,6 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
     /// The first byte of a request starts the time of its head; further ones do not.
     fn note_read(&mut self) {
         self.rest_by = None;
+        self.busy.note_rest(false);
         if self.busy.has_answered() || self.expect == Expect::Next {
             (self.expect, self.read_by) = (Expect::Head, None);
         }
@@ -287,10 +324,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
+        let is_first_look = !this.has_early();
         match this.read(cx, buf) {
             Poll::Pending => this.wait_to_read(cx),
             Poll::Ready(result) => {
                 if let Some(new @ [_, ..]) = buf.filled().get(before..) {
+                    if is_first_look && this.may_leave() && server::is_likely_brief(new) {
+                        this.early.bytes.extend_from_slice(new);
+                        buf.set_filled(before);
+                        this.busy.note_rest(true);
+                        // Whoever polls looks after that at once.
+                        return Poll::Pending;
+                    }
                     this.note_read();
                     this.framing.read(new);
                     this.busy.note(&this.framing);
@@ -442,6 +487,101 @@ mod tests {
             paced.read_to_end(&mut read).await.unwrap();
             assert_eq!(read, expected);
         }
+    }
+
+    /// Reads once, as HTTP's machinery does; `None` if there is nothing for it.
+    async fn read_once(paced: &mut Paced<DuplexStream>) -> Option<String> {
+        let mut bytes = [0; 100];
+        tokio::select! {
+            biased;
+            read = AsyncReadExt::read(paced, &mut bytes) => {
+                Some(String::from_utf8_lossy(&bytes[..read.unwrap()]).into_owned())
+            }
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    fn wide() -> (Paced<DuplexStream>, Busy, DuplexStream) {
+        let (near, far) = duplex(1 << 10);
+        let (busy, heard_by) = (Busy::default(), Instant::now() + Duration::from_secs(5));
+        (Paced::new(near, Limits::default(), heard_by, busy.clone()), busy, far)
+    }
+
+    const POST: &str = "POST /x HTTP/1.1\r\n\r\n";
+    const BRIEF: &str = "GET /v1/token HTTP/1.1\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_request_that_looks_brief_is_left_to_whoever_takes_such() {
+        let (mut paced, busy, mut far) = wide();
+        far.write_all(POST.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(POST));
+        drop(busy.work());
+        far.write_all(POST.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(POST), "this one does not");
+        drop(busy.work());
+        far.write_all(BRIEF.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await, None);
+        assert!(busy.rests(), "the machinery can go");
+        let all = |came: &[u8]| (came == BRIEF.as_bytes()).then_some(());
+        assert!(matches!(paced.wake(all).await, Ok(Woken::Taken(()))));
+        // What nobody takes is the machinery's after all, and not looked at again.
+        far.write_all(BRIEF.as_bytes()).await.unwrap();
+        assert!(matches!(paced.wake(|_| None::<()>).await, Ok(Woken::Bytes)));
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(BRIEF));
+    }
+
+    // fault 140: one that comes while another is worked on is not the next one yet
+    #[tokio::test]
+    async fn a_request_that_looks_brief_waits_for_those_before_it() {
+        let (mut paced, busy, mut far) = wide();
+        far.write_all(POST.as_bytes()).await.unwrap();
+        read_once(&mut paced).await.expect("the first");
+        let work = busy.work();
+        far.write_all(BRIEF.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(BRIEF), "read on, not handed on");
+        drop(work);
+        assert!(!busy.rests());
+        let (mut paced, busy, mut far) = wide();
+        let begun = "POST /x HTTP/1.1\r\nA: ";
+        far.write_all(begun.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(begun));
+        far.write_all(BRIEF.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(BRIEF), "inside of another");
+        assert!(!busy.rests());
+    }
+
+    // Else the machinery went while it holds what the client has not taken, or has read on.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_take_an_answer_or_asks_again_does_not_rest() {
+        for is_stuck in [false, true] {
+            let (mut paced, busy, _far) = narrow();
+            let answer = if is_stuck { &b"twelve bytes"[..] } else { b"four" };
+            let sent = timeout(QUIET, paced.send(answer)).await;
+            assert_eq!((sent.is_err(), busy.is_stuck()), (is_stuck, is_stuck));
+            let mut bytes = [0; 9];
+            let read = AsyncReadExt::read(&mut paced, &mut bytes);
+            assert!(timeout(QUIET * 2, read).await.is_err());
+            assert_eq!(busy.rests(), !is_stuck);
+        }
+        let (mut paced, busy, mut far) = wide();
+        busy.note_rest(true);
+        far.write_all(POST.as_bytes()).await.unwrap();
+        assert_eq!(read_once(&mut paced).await.as_deref(), Some(POST));
+        assert!(!busy.rests(), "it asks again");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_is_read_before_what_came_behind_it() {
+        let (mut paced, _busy, mut far) = wide();
+        far.write_all(BRIEF.as_bytes()).await.unwrap();
+        assert!(matches!(paced.wake(|_| Some(())).await, Ok(Woken::Taken(()))));
+        far.write_all(b"more").await.unwrap();
+        let waits = timeout(Duration::from_millis(20), paced.left()).await;
+        assert!(waits.is_err(), "who sends more is still there");
+        paced.unread(BRIEF.as_bytes());
+        assert_eq!(read_once(&mut paced).await, Some(format!("{BRIEF}more")));
+        drop(far);
+        timeout(Duration::from_secs(5), paced.left()).await.expect("it has left");
     }
 
     /// Does what HTTP's machinery does each time it is woken.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::model::Listener,
     process::clock::Clock,
-    proxy::{local_token::LocalToken, refusal::Refusal},
+    proxy::{brief::Brief, local_token::LocalToken, refusal::Refusal},
     telemetry::metrics::Endpoint as EndpointLabel,
     token::handle::Handle,
 };
@@ -156,6 +156,11 @@ impl App for LocalApi {
             return None;
         }
         token::at_once(&self.served.load(), request)
+    }
+
+    fn brief(&self, endpoint: Endpoint, request: Parts) -> Option<Brief> {
+        let served = self.served.load();
+        served.proxy.as_ref().filter(|_| endpoint == Endpoint::Proxy)?.brief(request)
     }
 
     fn default_credential(&self) -> Option<Handle> {

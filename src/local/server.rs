@@ -22,8 +22,11 @@ use tokio::{
     sync::{AcquireError, Semaphore},
     time::{timeout, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_rustls::server::TlsStream;
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
+pub(super) use self::brief::is_likely as is_likely_brief;
+use self::brief::{TakenUp, UnderWay};
 pub use super::visit::Socket;
 use super::{
     body::Body,
@@ -36,7 +39,7 @@ use super::{
 use crate::{
     config::model::{Guard, Limits},
     process::{clock::Clock, peer::Peer, tcp_owner::TcpOwners},
-    proxy::Answered,
+    proxy::{Answered, brief::Brief},
     telemetry::{
         audit::{Audit, Subject},
         metrics::{Endpoint, ListenerMetrics},
@@ -93,6 +96,14 @@ pub trait App: Send + Sync + 'static {
     ///
     /// It is the very one that [`App::answer`] would give, with the headers that HTTP adds.
     fn at_once(&self, _endpoint: Self::Endpoint, _request: &Parts) -> Option<Bytes> {
+        None
+    }
+
+    /// Makes the call that a `GET` without a body is sent on by, if it is one.
+    ///
+    /// Its answer is the one that [`App::answer`] would give. What is sent is finished by what it was made
+    /// of: a reload meanwhile is for the next request.
+    fn brief(&self, _endpoint: Self::Endpoint, _request: Parts) -> Option<Brief> {
         None
     }
 
@@ -323,14 +334,18 @@ impl<A: App> Server<A> {
             if !visit.enter(server.common.clock.tick()) {
                 return server.turn_away(&stream, &visit);
             }
-            match (stream, server.shown()) {
-                (Stream::Unix(stream), _) => server.attend(stream, visit, &tasks).await,
-                (Stream::Tcp(stream, _), None) => server.attend(stream, visit, &tasks).await,
+            // One type for all, so that what serves them is there once.
+            let stream = match (stream, server.shown()) {
+                (Stream::Unix(stream), _) => Either::Left(Either::Left(stream)),
+                (Stream::Tcp(stream, _), None) => Either::Left(Either::Right(stream)),
                 // Apart, so that the others need not have room for it.
                 (Stream::Tcp(stream, _), Some(certificate)) => {
-                    Box::pin(server.attend_over_tls(stream, &certificate, visit, &tasks)).await;
+                    let secured = Box::pin(server.secured(stream, &certificate, &mut visit)).await;
+                    let Some(stream) = secured else { return };
+                    Either::Right(stream)
                 }
-            }
+            };
+            server.attend(stream, visit, &tasks).await;
         });
     }
 
@@ -345,49 +360,63 @@ impl<A: App> Server<A> {
     }
 
     /// Speaks TLS first; the time of that counts as the first request's.
-    async fn attend_over_tls(
+    async fn secured(
         &self,
         stream: TcpStream,
         certificate: &Certificate,
-        mut visit: Visit,
-        tasks: &TaskTracker,
-    ) {
+        visit: &mut Visit,
+    ) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = timeout_at(visit.heard_by, certificate.welcome(stream));
         let outcome = tokio::select! {
             biased;
-            () = visit.rules.superseded.cancelled() => return,
+            () = visit.rules.superseded.cancelled() => return None,
             // A stop leaves the time that it leaves to anybody: a request may be on its way (fault 205).
-            () = connection::farewell(&visit) => return,
+            () = connection::farewell(visit) => return None,
             outcome = handshake => outcome,
         };
-        if let Ok(Ok(stream)) = outcome {
-            visit.scheme = Scheme::HTTPS;
-            return self.attend(stream, visit, tasks).await;
-        }
-        self.note(tls::REFUSED, &visit.peer);
+        let Ok(Ok(stream)) = outcome else {
+            self.note(tls::REFUSED, &visit.peer);
+            return None;
+        };
+        visit.scheme = Scheme::HTTPS;
+        Some(Box::new(stream))
     }
 
     /// Answers a request, unless the rules that it came in under are over by then.
     async fn handle(
         &self,
         request: Request<Incoming>,
+        taken_up: Option<TakenUp<A::Endpoint>>,
         visit: &Visit,
         client: &Busy,
     ) -> Result<Response<Body>, Superseded> {
-        let began = self.common.clock.tick();
+        let began = taken_up.as_ref().map_or_else(|| self.common.clock.tick(), |it| it.began);
+        let has_asked = taken_up.is_some();
         let (mut parts, body) = request.into_parts();
         if visit.scheme == Scheme::HTTPS {
             parts.extensions.insert(visit.scheme.clone());
         }
-        let endpoint = self.app.endpoint(&parts);
         let may_close = !body.is_end_stream();
-        let admission = match visit.ask(began) {
-            true => self.check(endpoint, visit, &parts, client),
-            false => Err(Denial::Requests),
-        };
-        let mut response = match admission {
-            Ok(()) => self.app.answer(endpoint, Request::from_parts(parts, body), client).await,
-            Err(denial) => self.deny(endpoint, denial, &visit.peer),
+        let (endpoint, mut response) = match taken_up.and_then(|it| it.under_way) {
+            // Apart, so that the others need not have room for it.
+            Some(under_way) => {
+                let UnderWay { endpoint, brief, sent } = *under_way;
+                let rest = Box::pin(brief.go_on(sent, Request::from_parts(parts, body)));
+                (endpoint, forwarded(rest.await))
+            }
+            None => {
+                let endpoint = self.app.endpoint(&parts);
+                let admission = match has_asked || visit.ask(began) {
+                    true => self.check(endpoint, visit, &parts, client),
+                    false => Err(Denial::Requests),
+                };
+                let request = Request::from_parts(parts, body);
+                let response = match admission {
+                    Ok(()) => self.app.answer(endpoint, request, client).await,
+                    Err(denial) => self.deny(endpoint, denial, &visit.peer),
+                };
+                (endpoint, response)
+            }
         };
         // What is left of a body is never read, let alone taken for a request (fault 141).
         let has_rest = may_close && response.status().as_u16() >= 400;

@@ -12,14 +12,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header, uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header, uri};
 use http_body_util::combinators::BoxBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{HttpConnector, dns::Name, proxy::Tunnel};
+use tokio::{task::yield_now, time::Instant};
 use tower_service::Service;
 
-pub use super::line::Answer;
+pub use super::line::{Answer, Begun};
 use super::{
+    brief,
     classify::Reason,
     line::{Line, Resting, Stream},
     transport::{self, Addresses, Resolver, TransportError},
@@ -56,6 +58,17 @@ enum Connector {
 }
 
 type Http = HttpConnector<Resolver>;
+
+/// Says what came of a call that was to be brief.
+pub enum Asked {
+    /// Its answer, all of it.
+    Whole(Response<Bytes>),
+    /// It was sent; what else there is to it is for [`Forwarder::go_on`]. With it is whether the head of
+    /// an answer has come.
+    Begun(Begun, bool),
+    /// It was not sent, as no connection rests.
+    Unsent,
+}
 
 /// Says why a call brought no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +129,7 @@ impl Forwarder {
         &self,
         mut call: Request<Streamed>,
     ) -> Result<Response<Answer>, ForwardError> {
-        call.headers_mut().insert(header::HOST, self.host.clone());
+        self.address(call.headers_mut());
         loop {
             let (line, has_rested) = match self.resting.take().await {
                 Some(line) => (line, true),
@@ -125,18 +138,59 @@ impl Forwarder {
             };
             match line.call(call, &self.resting).await {
                 Ok(answer) => return Ok(answer),
-                Err(mut failed) => match failed.take_message().filter(|_| has_rested) {
+                Err(failed) => match failed.unsent.filter(|_| has_rested) {
                     Some(unsent) => call = unsent,
-                    None => return Err(failed.into_error().into()),
+                    None => return Err(failed.error.into()),
                 },
             }
         }
     }
 
+    /// Writes a `GET` with no body, as [`Forwarder::send`] would send it; its target is a path and
+    /// query that a request had.
+    #[must_use]
+    pub fn head(&self, target: &str, mut headers: HeaderMap) -> Bytes {
+        self.address(&mut headers);
+        brief::request(target, &headers)
+    }
+
+    /// Sends a [head](Self::head) by a connection that rests, and waits until `by` for an answer that
+    /// comes whole.
+    pub async fn ask(&self, head: &Bytes, by: Instant) -> Asked {
+        // Whoever is ready is read first: the issuer then wakes once for many.
+        yield_now().await;
+        let Some(line) = self.resting.take().await else { return Asked::Unsent };
+        match line.ask(head, by, &self.resting).await {
+            Ok(answer) => Asked::Whole(answer),
+            Err(begun) => {
+                let has_head = begun.has_head();
+                Asked::Begun(begun, has_head)
+            }
+        }
+    }
+
+    /// Waits for the head of the answer to a call that was [begun](Self::ask), and is the same.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no answer.
+    pub async fn go_on(
+        &self,
+        begun: Begun,
+        mut call: Request<Streamed>,
+    ) -> Result<Response<Answer>, ForwardError> {
+        self.address(call.headers_mut());
+        begun.finish(call, &self.resting).await.map_err(|failed| failed.error.into())
+    }
+
+    fn address(&self, headers: &mut HeaderMap) {
+        headers.insert(header::HOST, self.host.clone());
+    }
+
     async fn open(&self) -> Result<Line, ForwardError> {
         let stream = self.connect().await;
         let stream = stream.map_err(|error| ForwardError::Connect(transport::reason(&*error)))?;
-        Ok(Line::open(stream).await?)
+        Ok(Line::new(stream))
     }
 
     async fn connect(&self) -> Result<Stream, Box<dyn Error + Send + Sync>> {

@@ -1,13 +1,15 @@
 //! Connections to the issuer: each carries one call at a time and rests in between.
 //!
 //! A connection has no task of its own. Whoever waits for its answer moves it, so nobody else has to
-//! be woken for a call, and a call that is given up takes its connection with it.
+//! be woken for a call, and a call that is given up takes its connection with it. One that rests is a
+//! socket and little else: HTTP's machinery comes with a call that needs it and goes with its answer.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,18 +26,31 @@ use hyper::{
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    task::unconstrained,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::forwarder::Streamed;
+use super::{
+    brief::{self, Came},
+    forwarder::Streamed,
+    rewound::Rewound,
+};
 
 /// Rest after which a connection is closed, within as long again: shorter than any server's own
-/// patience (fault 47), and what keeps the token of its last call in memory (fault 237).
+/// patience (fault 47).
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Most bytes of one connection that wait here in one direction; no head of an answer is larger.
 const BUFFER: usize = 64 * 1024;
+
+/// Largest piece of an answer that is read at once, in bytes.
+const PIECE: usize = 8 * 1024;
+/// Pieces in which an answer may come that is brief: head and body, and one more.
+const MOST_PIECES: usize = 3;
+/// Time in which the rest of it has to follow its head: what takes longer is passed on as it comes.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Longest time in which the issuer is told that a connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -43,21 +58,163 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// What a connection runs over.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// A connection to the issuer.
+/// A connection to the issuer on which nothing is under way.
 pub(super) struct Line {
-    sender: SendRequest<Streamed>,
-    /// None: it is over.
-    connection: Option<Pin<Box<Connection<Stream, Streamed>>>>,
+    /// Apart: TLS takes a kilobyte, which would have room in whatever a line passes through.
+    stream: TokioIo<Box<Stream>>,
+}
+
+/// A call that has been sent, and whose answer is not brief.
+pub struct Begun {
+    line: Line,
+    sent: Bytes,
+    came: Bytes,
+}
+
+/// Tells how far a call has come.
+#[derive(Default)]
+struct Progress {
+    /// Bytes of it that were taken.
+    sent: usize,
+    came: Bytes,
+}
+
+/// Says how a call ended that a connection was to carry.
+pub(super) struct Failed {
+    pub(super) error: hyper::Error,
+    /// The call, if not a byte of it was taken.
+    pub(super) unsent: Option<Request<Streamed>>,
 }
 
 impl Line {
-    pub(super) async fn open(stream: Stream) -> hyper::Result<Self> {
-        let (sender, connection) = Builder::new().max_buf_size(BUFFER).handshake(stream).await?;
-        Ok(Self { sender, connection: Some(Box::pin(connection)) })
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream: TokioIo::new(Box::new(stream)) }
     }
 
     /// Sends a call and waits for the head of its answer; the connection rests after its end.
     pub(super) async fn call(
+        self,
+        call: Request<Streamed>,
+        resting: &Arc<Resting>,
+    ) -> Result<Response<Answer>, Failed> {
+        let nothing = Bytes::new();
+        Begun { line: self, sent: nothing.clone(), came: nothing }.finish(call, resting).await
+    }
+
+    /// Sends a call that is all head, and gives its answer if that is brief and there in time; the
+    /// connection rests then.
+    pub(super) async fn ask(
+        mut self,
+        call: &Bytes,
+        by: Instant,
+        resting: &Arc<Resting>,
+    ) -> Result<Response<Bytes>, Begun> {
+        let mut progress = Progress::default();
+        match timeout_at(by, self.exchange(call, &mut progress)).await {
+            Ok(Some(answer)) => {
+                resting.put(self);
+                Ok(answer)
+            }
+            Ok(None) | Err(_) => {
+                let Progress { sent, came } = progress;
+                Err(Begun { line: self, sent: call.slice(..sent), came })
+            }
+        }
+    }
+
+    /// Gives the answer to a call, or notes how far it has come.
+    async fn exchange(&mut self, call: &[u8], progress: &mut Progress) -> Option<Response<Bytes>> {
+        while let left @ [_, ..] = call.get(progress.sent..)? {
+            progress.sent += self.stream.write(left).await.ok().filter(|length| *length > 0)?;
+        }
+        self.stream.flush().await.ok()?;
+        let mut is_begun = false;
+        for _ in 0..MOST_PIECES {
+            let piece = poll_fn(|cx| self.poll_piece(cx, &progress.came));
+            progress.came = match is_begun {
+                false => piece.await?,
+                true => timeout(MOMENT, piece).await.ok()??,
+            };
+            match brief::read(&progress.came) {
+                Came::Whole(answer) => return Some(answer),
+                Came::Start => {}
+                Came::Head => is_begun = true,
+                Came::Other => return None,
+            }
+        }
+        None
+    }
+
+    /// Reads a piece, and gives all that has come by then; `None` if that was the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, before: &Bytes) -> Poll<Option<Bytes>> {
+        let mut bytes = [MaybeUninit::uninit(); PIECE];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+        let piece = buf.filled();
+        let came = match before.is_empty() {
+            true => Bytes::copy_from_slice(piece),
+            false => [before, piece].concat().into(),
+        };
+        let is_more = read.is_ok() && !piece.is_empty();
+        // What an answer holds is nobody else's; the heap is wiped by its allocator.
+        buf.filled_mut().fill(0);
+        std::hint::black_box(buf.filled());
+        Poll::Ready(is_more.then_some(came))
+    }
+
+    /// Tells whether nothing has come since the last answer, which would be the end, or no answer.
+    async fn is_open(&mut self) -> bool {
+        let mut bytes = [MaybeUninit::uninit(); 1];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        let read = poll_fn(|cx| {
+            Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut buf).is_pending())
+        });
+        // To whoever has had his turn, everything would look as if there was nothing yet.
+        unconstrained(read).await
+    }
+
+    /// Closes it as TLS would have it.
+    async fn close(mut self) {
+        let _told = timeout(GOODBYE, self.stream.shutdown()).await;
+    }
+}
+
+impl Begun {
+    /// Tells whether the head of an answer has come, or what can be none.
+    pub(super) fn has_head(&self) -> bool {
+        !matches!(brief::read(&self.came), Came::Start)
+    }
+
+    /// Sends what is yet to be sent of a call, and waits for the head of its answer.
+    pub(super) async fn finish(
+        self,
+        call: Request<Streamed>,
+        resting: &Arc<Resting>,
+    ) -> Result<Response<Answer>, Failed> {
+        let Self { line, sent, came } = self;
+        let stream = Rewound::new(line.stream.into_inner(), sent, came);
+        let open = Builder::new().max_buf_size(BUFFER).handshake(stream);
+        let (sender, connection) = match Box::pin(open).await {
+            Ok(both) => both,
+            Err(error) => return Err(Failed { error, unsent: Some(call) }),
+        };
+        let exchange = Exchange { sender, connection: Some(Box::new(connection)) };
+        exchange.call(call, resting).await.map_err(|mut failed| {
+            let unsent = failed.take_message();
+            Failed { error: failed.into_error(), unsent }
+        })
+    }
+}
+
+/// A call that HTTP's machinery carries.
+struct Exchange {
+    sender: SendRequest<Streamed>,
+    /// None: it is over.
+    connection: Option<Box<Connection<Rewound<Box<Stream>>, Streamed>>>,
+}
+
+impl Exchange {
+    async fn call(
         mut self,
         call: Request<Streamed>,
         resting: &Arc<Resting>,
@@ -85,31 +242,26 @@ impl Line {
         let is_over = self
             .connection
             .as_mut()
-            .is_some_and(|connection| connection.as_mut().poll(cx).is_ready());
+            .is_some_and(|connection| Pin::new(&mut **connection).poll(cx).is_ready());
         if is_over {
             // Whoever still waits for something of it hears so.
             self.connection = None;
         }
     }
 
-    /// Tells whether it can carry another call.
-    fn is_free(&self) -> bool {
-        self.connection.is_some() && self.sender.is_ready()
-    }
-
-    /// Closes it as TLS and HTTP would have it.
-    async fn close(self) {
-        drop(self.sender);
-        if let Some(connection) = self.connection {
-            let _told = timeout(GOODBYE, connection).await;
-        }
+    /// Gives the connection back if it can carry another call.
+    fn into_line(self) -> Option<Line> {
+        let connection = self.connection.filter(|_| self.sender.is_ready())?;
+        let parts = connection.into_parts();
+        let stream = parts.io.into_inner().filter(|_| parts.read_buf.is_empty())?;
+        Some(Line { stream: TokioIo::new(stream) })
     }
 }
 
 /// The body of an answer, which moves the connection that it comes by.
 pub struct Answer {
     body: Incoming,
-    used: Option<(Line, Arc<Resting>)>,
+    used: Option<(Exchange, Arc<Resting>)>,
     /// What it ends with when all before it is on its way to the client.
     broken: Option<hyper::Error>,
 }
@@ -119,8 +271,8 @@ impl Answer {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         match (frame, &mut self.used) {
-            (Poll::Pending, Some((line, _))) => {
-                line.advance(cx);
+            (Poll::Pending, Some((exchange, _))) => {
+                exchange.advance(cx);
                 Pin::new(&mut self.body).poll_frame(cx)
             }
             (frame, _) => frame,
@@ -129,11 +281,9 @@ impl Answer {
 
     /// Lets the connection rest, if it can carry another call; else it ends.
     fn free(&mut self, cx: &mut Context<'_>) {
-        let Some((mut line, resting)) = self.used.take() else { return };
-        line.advance(cx);
-        if line.is_free() {
-            resting.put(line);
-        }
+        let Some((mut exchange, resting)) = self.used.take() else { return };
+        exchange.advance(cx);
+        exchange.into_line().into_iter().for_each(|line| resting.put(line));
     }
 }
 
@@ -198,12 +348,7 @@ impl Resting {
         loop {
             let (_, mut line) = self.lines().lines.pop()?;
             // The issuer may have closed it meanwhile: nobody has looked.
-            poll_fn(|cx| {
-                line.advance(cx);
-                Poll::Ready(())
-            })
-            .await;
-            if line.is_free() {
+            if line.is_open().await {
                 return Some(line);
             }
         }
@@ -264,7 +409,7 @@ mod tests {
     async fn line() -> (Line, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let line = Line::open(MaybeHttpsStream::Http(TokioIo::new(ours))).await.unwrap();
+        let line = Line::new(MaybeHttpsStream::Http(TokioIo::new(ours)));
         (line, listener.accept().await.unwrap().0)
     }
 
@@ -280,7 +425,7 @@ mod tests {
         resting: &Arc<Resting>,
     ) -> Answer {
         issuer.write_all(bytes).await.unwrap();
-        line.call(call(), resting).await.unwrap().into_body()
+        line.call(call(), resting).await.ok().expect("an answer").into_body()
     }
 
     fn count(resting: &Resting) -> usize {
@@ -313,6 +458,87 @@ mod tests {
         let mut heard = Vec::new();
         issuer.read_to_end(&mut heard).await.unwrap();
         assert!(heard.starts_with(b"GET / HTTP/1.1\r\n"));
+    }
+
+    static CALL: Bytes = Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n");
+
+    /// Asks by a line, and answers with these pieces, with a rest behind each; gives the answer, or what
+    /// has begun.
+    async fn asked(
+        pieces: &'static [&'static [u8]],
+        rest: Duration,
+        resting: &Arc<Resting>,
+    ) -> (Result<Response<Bytes>, Begun>, TcpStream) {
+        let (line, mut issuer) = line().await;
+        issuer.set_nodelay(true).unwrap();
+        let answers = async {
+            let mut heard = [0; 100];
+            assert_eq!(issuer.read(&mut heard).await.unwrap(), CALL.len());
+            for piece in pieces {
+                issuer.write_all(piece).await.unwrap();
+                sleep(rest).await;
+            }
+        };
+        let by = Instant::now() + Duration::from_secs(5);
+        let (answer, ()) = tokio::join!(line.ask(&CALL, by, resting), answers);
+        (answer, issuer)
+    }
+
+    #[tokio::test]
+    async fn a_line_rests_once_it_has_brought_a_brief_answer() {
+        let resting = Arc::new(Resting::new(3));
+        const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        const ROWS: [&[&[u8]]; 2] = [&[WHOLE], &[HEAD, b"hello"]];
+        for pieces in ROWS {
+            let (answer, _issuer) = asked(pieces, Duration::ZERO, &resting).await;
+            assert_eq!(answer.ok().expect("brief").into_body(), "hello");
+            assert_eq!(count(&resting), 1);
+            assert!(resting.take().await.is_some(), "for the next call");
+        }
+    }
+
+    // faults 35, 47: whatever is not brief is the machinery's, and was sent once
+    #[tokio::test]
+    async fn what_is_not_brief_goes_on_from_where_it_stands() {
+        const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
+        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        const ROWS: [(&[&[u8]], bool); 5] = [
+            (&[CHUNKED, b"lo\r\n0\r\n\r\n"], true),
+            (&[CONTINUE, HEAD, b"hello"], true),
+            (&[b"HTTP/1.1 200", b" OK\r\n", b"Content-Length: 5\r\n", b"\r\nhel", b"lo"], true),
+            (&[HEAD, b"helloHTTP/1.1"], false),
+            (
+                &[b"HTTP/1.1 200 OK\r\nConnection: close\r\n", b"Content-Length: 5\r\n\r\nhello"],
+                false,
+            ),
+        ];
+        for (pieces, rests) in ROWS {
+            let resting = Arc::new(Resting::new(3));
+            let (answer, mut issuer) = asked(pieces, MOMENT, &resting).await;
+            let Err(begun) = answer else { panic!("it was brief") };
+            let answer = begun.finish(call(), &resting).await.ok().expect("an answer");
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
+            assert_eq!(count(&resting), usize::from(rests), "{pieces:?}");
+            drop(resting);
+            let mut heard = Vec::new();
+            issuer.read_to_end(&mut heard).await.ok();
+            assert_eq!(heard, b"", "the call was sent once");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_leaves_or_says_nothing_fails_as_it_does_in_general() {
+        let resting = Arc::new(Resting::new(3));
+        for said in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Le"] {
+            let (line, mut issuer) = line().await;
+            issuer.write_all(said).await.unwrap();
+            let by = Instant::now() + Duration::from_millis(50);
+            let Err(begun) = line.ask(&CALL, by, &resting).await else { panic!("it was whole") };
+            drop(issuer);
+            assert!(begun.finish(call(), &resting).await.is_err());
+            assert_eq!(count(&resting), 0);
+        }
     }
 
     // fault 47

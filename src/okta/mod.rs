@@ -1,5 +1,6 @@
 //! The issuer: what is asked of it, and what its answers mean.
 
+pub mod brief;
 pub mod certificate;
 pub mod classify;
 pub mod client;
@@ -11,6 +12,7 @@ mod line;
 pub mod mask;
 pub mod probe;
 pub mod retry_time;
+mod rewound;
 pub mod timestamp;
 pub mod transport;
 pub mod wire;

@@ -14,11 +14,16 @@ use crate::token::timing::Wall;
 /// Longest value that is looked at.
 const LONGEST: usize = 64;
 
+static RETRY_AT: HeaderName = HeaderName::from_static("x-ratelimit-retry-at");
+static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
 /// Tells how long to wait from `now`, by the issuer's clock; the longer of the two headers wins.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Wall) -> Option<Duration> {
     let after = single(headers, &header::RETRY_AFTER).and_then(|text| seconds_or_date(text, now));
-    let at = single(headers, &HeaderName::from_static("x-ratelimit-retry-at"))
+    let at = single(headers, &RETRY_AT)
         .and_then(digits)
         .map(|seconds| Wall::from_unix(Duration::from_secs(seconds)).since(now));
     after.max(at)
@@ -27,11 +32,11 @@ pub fn retry_after(headers: &HeaderMap, now: Wall) -> Option<Duration> {
 /// Tells what is left of the user's budget.
 #[must_use]
 pub fn allowance(headers: &HeaderMap) -> Option<Allowance> {
-    let number = |name| single(headers, &HeaderName::from_static(name)).and_then(digits);
+    let number = |name| single(headers, name).and_then(digits);
     Some(Allowance {
-        remaining: number("x-ratelimit-remaining")?,
-        limit: number("x-ratelimit-limit"),
-        reset: number("x-ratelimit-reset").map(|at| Wall::from_unix(Duration::from_secs(at))),
+        remaining: number(&REMAINING)?,
+        limit: number(&LIMIT),
+        reset: number(&RESET).map(|at| Wall::from_unix(Duration::from_secs(at))),
     })
 }
 

@@ -4,17 +4,18 @@ use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts,
-    response, uri::Scheme,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+    request::Parts, response, uri::Scheme,
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Answered, Download, Upstream,
     body::{self, BodyError, Held, ReplayMemory},
+    brief::Sent,
     headers,
     pace::{Pace, Stalled},
     path::Path,
@@ -29,7 +30,7 @@ use crate::{
         retry_time,
     },
     process::clock::Clock,
-    token::published::Published,
+    token::{published::Published, timing::Wall},
 };
 
 /// Longest wait for a token (section 7).
@@ -42,7 +43,7 @@ const ENCLOSING: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
 /// What one call is forwarded by.
 pub(super) struct Call<'a> {
-    pub(super) path: Path,
+    pub(super) path: &'a Path,
     pub(super) upstream: &'a Upstream,
     pub(super) memory: &'a ReplayMemory,
     pub(super) idle: Duration,
@@ -62,20 +63,25 @@ impl Head {
     /// Makes the headers of one try; nothing is kept for another if there is none.
     fn for_issuer(&mut self, is_last: bool) -> HeaderMap {
         match is_last {
-            true => headers::for_issuer(&mem::take(&mut self.headers)),
-            false => headers::for_issuer(&self.headers),
+            true => headers::for_issuer(mem::take(&mut self.headers)),
+            false => headers::for_issuer(self.headers.clone()),
         }
     }
 }
 
 /// The listener as the client named it; the guard has seen that it may.
-struct Own {
+pub(super) struct Own {
     scheme: Option<Scheme>,
     /// A copy: a piece of the client's bytes would keep all of them in memory.
     host: Option<String>,
 }
 
 impl Own {
+    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        Self { scheme: extensions.get().cloned(), host: host.map(str::to_owned) }
+    }
+
     fn origin(&self) -> String {
         let scheme = self.scheme.as_ref().unwrap_or(&Scheme::HTTP);
         format!("{scheme}://{}", self.host.as_deref().unwrap_or("localhost"))
@@ -99,10 +105,14 @@ struct Told {
 }
 
 impl Call<'_> {
-    /// Sends the call on and gives its answer.
-    pub(super) async fn forward(&self, request: Request<Incoming>) -> Answered {
+    /// Sends the call on, if it was not sent before, and gives its answer.
+    pub(super) async fn forward(
+        &self,
+        request: Request<Incoming>,
+        sent: Option<Box<Sent>>,
+    ) -> Answered {
         let mut told = Told::default();
-        let answer = self.try_forward(request, &mut told).await;
+        let answer = self.try_forward(request, sent, &mut told).await;
         let failure = answer.as_ref().err().and_then(Refusal::failure);
         let response = answer.unwrap_or_else(Refusal::into_response);
         Answered { response, upstream: told.first, replay: told.second, failure }
@@ -111,12 +121,16 @@ impl Call<'_> {
     async fn try_forward(
         &self,
         request: Request<Incoming>,
+        sent: Option<Box<Sent>>,
         told: &mut Told,
     ) -> Result<Response<Download>, Refusal> {
         let (mut head, body) = self.rebuilt(request)?;
         let (upload, again) = self.prepared(&head.method, body).await?;
-        let token = self.token().await?;
-        let first = self.send_surely(&mut head, &token, upload, again.as_ref()).await?;
+        let token = match &sent {
+            Some(sent) => Arc::clone(&sent.token),
+            None => self.token().await?,
+        };
+        let first = self.send_surely(&mut head, &token, upload, again.as_ref(), sent).await?;
         told.first = Some(first.status().as_u16());
         if first.status() != StatusCode::UNAUTHORIZED {
             return Ok(self.passed(&head, first, &token));
@@ -125,7 +139,7 @@ impl Call<'_> {
         let (Some(Again(body)), Some(newer)) = (again, newer) else {
             return refused;
         };
-        let second = self.send(&mut head, &newer, self.whole(body), true).await?;
+        let second = self.send(&mut head, &newer, self.whole(body), true, None).await?;
         told.second = Some(second.status().as_u16());
         Ok(self.passed(&head, second, &newer))
     }
@@ -139,15 +153,10 @@ impl Call<'_> {
     /// Makes the call anew from its parsed form; nothing of the client's bytes is copied blindly.
     fn rebuilt(&self, request: Request<Incoming>) -> Result<(Head, Incoming), Refusal> {
         let (parts, body) = request.into_parts();
-        let mut target = self.path.encode(&self.upstream.team_name);
-        if let Some(query) = parts.uri.query() {
-            target.push('?');
-            target.push_str(query);
-        }
+        let target = target(self.upstream, self.path, parts.uri.query());
         let uri = self.upstream.forwarder.target(&target).map_err(|_| Refusal::BadRequest)?;
-        let Parts { method, headers, mut extensions, .. } = parts;
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = Own { scheme: extensions.remove(), host: host.map(str::to_owned) };
+        let Parts { method, headers, extensions, .. } = parts;
+        let own = Own::of(&headers, &extensions);
         Ok((Head { method, uri, headers, own }, body))
     }
 
@@ -157,7 +166,7 @@ impl Call<'_> {
         method: &Method,
         body: Incoming,
     ) -> Result<(Upload, Option<Again>), Refusal> {
-        if !replay::may_repeat(method, &self.path, true) {
+        if !replay::may_repeat(method, self.path, true) {
             return Ok((self.streamed([Bytes::new(), Bytes::new()], body), None));
         }
         let held = self.memory.hold(body, self.idle).await.map_err(|error| match error {
@@ -189,10 +198,11 @@ impl Call<'_> {
         token: &Published,
         upload: Upload,
         again: Option<&Again>,
+        sent: Option<Box<Sent>>,
     ) -> Result<Response<Answer>, Refusal> {
-        match (self.send(head, token, upload, again.is_none()).await, again) {
+        match (self.send(head, token, upload, again.is_none(), sent).await, again) {
             (Err(Refusal::Closed), Some(Again(body))) => {
-                self.send(head, token, self.whole(body.clone()), false).await
+                self.send(head, token, self.whole(body.clone()), false, None).await
             }
             (sent, _) => sent,
         }
@@ -204,6 +214,7 @@ impl Call<'_> {
         token: &Published,
         upload: Upload,
         is_last: bool,
+        sent: Option<Box<Sent>>,
     ) -> Result<Response<Answer>, Refusal> {
         let Upload { body, pace } = upload;
         let mut call = Request::new(body);
@@ -215,9 +226,16 @@ impl Call<'_> {
             // Without a length some servers answer 411 (RFC 9110 section 8.6).
             call.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let answer = pace.keep(self.upstream.forwarder.send(call)).await??;
-        let allowance = retry_time::allowance(answer.headers());
-        allowance.into_iter().for_each(|told| self.upstream.handle.note_allowance(told));
+        let forwarder = &self.upstream.forwarder;
+        let answer = match sent {
+            None => pace.keep(Instant::now(), forwarder.send(call)).await??,
+            Some(sent) => {
+                let Sent { begun, since, .. } = *sent;
+                // Apart, so that the others need not have room for it.
+                pace.keep(since, Box::pin(forwarder.go_on(begun, call))).await??
+            }
+        };
+        note(self.upstream, answer.headers());
         // A switch to another protocol was not asked for, and there are no other statuses; nor was
         // compression, which nobody could look through (fault 31).
         let is_final = (200..600).contains(&answer.status().as_u16());
@@ -241,7 +259,7 @@ impl Call<'_> {
         let is_role = body.as_ref().is_some_and(|body| classify::is_authorization_error(body));
         let newer = if is_role { None } else { self.upstream.handle.witness(token.serial()).await };
         let whole = |body| Full::new(body).map_err(|never| match never {});
-        let refused = body.map(|body| self.finished(head, &parts, whole(body), token));
+        let refused = body.map(|body| self.finished(head, parts, whole(body), token));
         (refused.ok_or(Refusal::Unreadable), newer)
     }
 
@@ -252,31 +270,56 @@ impl Call<'_> {
         token: &Published,
     ) -> Response<Download> {
         let (parts, body) = answer.into_parts();
-        self.finished(head, &parts, body::paced(body, self.idle), token)
+        self.finished(head, parts, body::paced(body, self.idle), token)
     }
 
     fn finished(
         &self,
         head: &Head,
-        parts: &response::Parts,
+        parts: response::Parts,
         body: impl Body<Data = Bytes, Error = Broken> + Send + Sync + Unpin + 'static,
         token: &Published,
     ) -> Response<Download> {
-        let (origin, now) = (self.upstream.forwarder.origin(), self.clock.wall());
-        let sought = token.sought();
-        let told = mask::headers(&parts.headers, &sought);
-        let mut headers = headers::for_client(&told, origin, || head.own.origin(), now);
-        if head.method == Method::HEAD
-            && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
-        {
+        let now = self.clock.wall();
+        let length = parts.headers.get(header::CONTENT_LENGTH).cloned();
+        let mut headers = answer_headers(parts.headers, self.upstream, token, &head.own, now);
+        if let Some(length) = length.filter(|_| head.method == Method::HEAD) {
             // There is no body: this is the length that a GET would see.
-            headers.insert(header::CONTENT_LENGTH, length.clone());
+            headers.insert(header::CONTENT_LENGTH, length);
         }
-        let mut response = Response::new(Masked::new(body, sought).boxed());
+        let mut response = Response::new(Masked::new(body, token.sought()).boxed());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         response
     }
+}
+
+/// Writes the target of a call anew, as a path and query.
+pub(super) fn target(upstream: &Upstream, path: &Path, query: Option<&str>) -> String {
+    let mut target = path.encode(&upstream.team_name);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+/// Notes what an answer says of the issuer's budget.
+pub(super) fn note(upstream: &Upstream, answer: &HeaderMap) {
+    let allowance = retry_time::allowance(answer);
+    allowance.into_iter().for_each(|told| upstream.handle.note_allowance(told));
+}
+
+/// Makes the headers of an answer that the client gets.
+pub(super) fn answer_headers(
+    issuer: HeaderMap,
+    upstream: &Upstream,
+    token: &Published,
+    own: &Own,
+    now: Wall,
+) -> HeaderMap {
+    let told = mask::headers(issuer, &token.sought());
+    headers::for_client(told, upstream.forwarder.origin(), || own.origin(), now)
 }
 
 impl From<ForwardError> for Refusal {

@@ -59,47 +59,61 @@ const CORS: &str = "access-control-";
 static RETRY_TIMES: [HeaderName; 2] =
     [HeaderName::from_static("x-ratelimit-reset"), HeaderName::from_static("x-ratelimit-retry-at")];
 
-/// Makes the headers that the issuer gets; the token is put in elsewhere.
+/// Makes the headers that the issuer gets of the client's; the token is put in elsewhere.
 #[must_use]
-pub fn for_issuer(client: &HeaderMap) -> HeaderMap {
-    copied(client, |name| {
+pub fn for_issuer(mut client: HeaderMap) -> HeaderMap {
+    keep(&mut client, |name| {
         !DROPPED_REQUEST.contains(name)
             // Some servers read `_` as `-`: such a name could be any of these.
             && !name.as_str().contains('_')
             && !DROPPED_REQUEST_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-    })
+    });
+    client
 }
 
-/// Makes the headers that the client gets; `own` tells the listener's origin as the client named it.
+/// Makes the headers that the client gets of the issuer's; `own` tells the listener's origin as the
+/// client named it.
 #[must_use]
 pub fn for_client(
-    issuer: &HeaderMap,
+    mut issuer: HeaderMap,
     origin: &str,
     own: impl FnOnce() -> String,
     now: Wall,
 ) -> HeaderMap {
-    let mut headers = copied(issuer, |name| {
+    let pointers = pointers(&issuer, origin, own);
+    keep(&mut issuer, |name| {
         !DROPPED_ANSWER.contains(name)
             && !name.as_str().starts_with(CORS)
             && ![header::LINK, header::LOCATION].contains(name)
     });
+    let mut headers = issuer;
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     RETRY_TIMES.iter().for_each(|name| raise(&mut headers, name, now));
-    if issuer.contains_key(header::LINK) || issuer.contains_key(header::LOCATION) {
-        point(&mut headers, issuer, origin, &own());
+    for (name, text) in pointers {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
     }
     headers
 }
 
 /// Has what points to the issuer point to us.
-fn point(headers: &mut HeaderMap, issuer: &HeaderMap, origin: &str, own: &str) {
-    if let Some(links) = link::rewrite(&all(issuer, &header::LINK), origin, own) {
-        insert(headers, header::LINK, &links);
+fn pointers(
+    issuer: &HeaderMap,
+    origin: &str,
+    own: impl FnOnce() -> String,
+) -> Vec<(HeaderName, String)> {
+    let location = issuer.get(header::LOCATION);
+    if location.is_none() && !issuer.contains_key(header::LINK) {
+        return Vec::new();
     }
-    if let Some(location) = issuer.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-        insert(headers, header::LOCATION, &link::moved(location, origin, own));
-    }
+    let own = own();
+    let links = link::rewrite(&all(issuer, &header::LINK), origin, &own);
+    let location = location.and_then(|value| value.to_str().ok());
+    let location = location.map(|location| link::moved(location, origin, &own));
+    let links = links.map(|links| (header::LINK, links));
+    links.into_iter().chain(location.map(|location| (header::LOCATION, location))).collect()
 }
 
 /// Tells whether the body of an answer is what it seems to be, not compressed.
@@ -109,10 +123,8 @@ pub fn is_plain(issuer: &HeaderMap) -> bool {
     codings.into_iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Most headers that are added to a copy.
-const ADDED: usize = 3;
-
-fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+/// Drops what is not kept, and what concerns one connection only.
+fn keep(headers: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
     let lines = headers.get_all(header::CONNECTION).iter();
     // As bytes: a line with a word that is no text lists its other words all the same.
     let words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -120,26 +132,16 @@ fn copied(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap 
     let is_listed = |name: &HeaderName| {
         listed.iter().any(|word| word.eq_ignore_ascii_case(name.as_str().as_bytes()))
     };
-    let pairs = headers
-        .iter()
-        .filter(|(name, _)| !HOP_BY_HOP.contains(name) && !is_listed(name) && keep(name));
-    let mut copy = HeaderMap::with_capacity(headers.len() + ADDED);
-    for (name, value) in pairs {
-        copy.append(name.clone(), value.clone());
-    }
-    copy
+    let is_dropped =
+        |name: &&HeaderName| HOP_BY_HOP.contains(*name) || is_listed(name) || !is_kept(name);
+    let dropped: Vec<_> = headers.keys().filter(is_dropped).cloned().collect();
+    dropped.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Joins the lines of a list header into one.
 fn all(headers: &HeaderMap, name: &HeaderName) -> String {
     let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lines.collect::<Vec<_>>().join(", ")
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }
 
 /// A retry time in the past makes some clients sleep for a day: it is raised to now.
@@ -215,7 +217,7 @@ mod tests {
             ("x-bearerd", "1"),
         ]);
         let expected = ["accept", "content-type", "if-none-match", "user-agent"];
-        assert_eq!(names(&for_issuer(&client)), expected);
+        assert_eq!(names(&for_issuer(client)), expected);
     }
 
     #[test]
@@ -238,12 +240,8 @@ mod tests {
             ("location", "https://acme.pam.okta.com/v1/teams/acme/x"),
             ("link", "<https://acme.pam.okta.com/v1/teams/acme/x?offset=1>; rel=\"next\""),
         ]);
-        let client = for_client(
-            &issuer,
-            "https://acme.pam.okta.com",
-            || "http://127.0.0.1:8420".into(),
-            NOW,
-        );
+        let client =
+            for_client(issuer, "https://acme.pam.okta.com", || "http://127.0.0.1:8420".into(), NOW);
         let expected = [
             "cache-control",
             "content-type",
@@ -297,7 +295,7 @@ mod tests {
                 asked += 1;
                 ours.to_owned()
             };
-            let client = for_client(&map(&headers), "https://acme.pam.okta.com", own, NOW);
+            let client = for_client(map(&headers), "https://acme.pam.okta.com", own, NOW);
             let found = ["link", "location"].map(|name| {
                 let values = client.get_all(name).iter();
                 values.filter(|value| value.to_str().is_ok_and(|it| it.contains(ours))).count()

@@ -1,9 +1,10 @@
 //! Okta's own paths: existing clients work by changing one URL.
 //!
 //! Pure: [`path`], [`rules`], [`replay`], [`headers`], [`link`]. [`Proxy`] judges a call and
-//! answers the mint itself; `forward` sends the others on.
+//! answers the mint itself; `forward` sends the others on, [`brief`] those that need little.
 
 mod body;
+pub mod brief;
 mod forward;
 pub mod headers;
 pub mod link;
@@ -18,7 +19,7 @@ pub mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use self::{
@@ -41,7 +42,7 @@ pub type Download = Streamed;
 
 /// Serves Okta's paths on one listener.
 pub struct Proxy {
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Arc<Upstream>>,
     rules: Rules,
     memory: ReplayMemory,
     idle: Duration,
@@ -82,7 +83,7 @@ impl Proxy {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            upstreams,
+            upstreams: upstreams.into_iter().map(Arc::new).collect(),
             rules: settings.allow.clone(),
             memory: ReplayMemory::new(settings.replay_body_limit, settings.replay_memory),
             idle: settings.idle_timeout,
@@ -93,7 +94,7 @@ impl Proxy {
 
     /// Answers a call, here or from the issuer; one that came over TLS has its scheme with it.
     pub async fn answer(&self, request: Request<Incoming>) -> Answered {
-        match self.judge(&request) {
+        match self.judge(request.method(), request.uri(), request.headers()) {
             Err(refusal) => Answered::local(refusal.into_response()),
             Ok((path, _)) if path.is_service_token() => {
                 let mint = mint::answer(request, &path.team, &self.local, self.clock.wall()).await;
@@ -101,39 +102,44 @@ impl Proxy {
             }
             Ok((path, upstream)) => {
                 let call = Call {
-                    path,
+                    path: &path,
                     upstream,
                     memory: &self.memory,
                     idle: self.idle,
                     clock: &*self.clock,
                 };
-                call.forward(request).await
+                call.forward(request, None).await
             }
         }
     }
 
     /// Says whether a call may pass, and to whom; the mint needs no local token and no rule.
-    fn judge(&self, request: &Request<Incoming>) -> Result<(Path, &Upstream), Refusal> {
-        let path = Path::parse(request.uri().path())?;
+    fn judge(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(Path, &Arc<Upstream>), Refusal> {
+        let path = Path::parse(uri.path())?;
         // Only a mint may come without: who is not let in does not learn of teams either.
-        if !path.is_service_token() && !self.local.is_in(request.headers()) {
+        if !path.is_service_token() && !self.local.is_in(headers) {
             return Err(Refusal::Unauthorized);
         }
         let upstream = self.upstream(&path.team).ok_or(Refusal::NoTeam)?;
         if path.is_service_token() {
-            let is_post = request.method() == Method::POST;
+            let is_post = *method == Method::POST;
             return if is_post { Ok((path, upstream)) } else { Err(Refusal::MintMethod) };
         }
-        if !FORWARDED.contains(request.method()) {
+        if !FORWARDED.contains(method) {
             return Err(Refusal::Method);
         }
-        if !self.rules.allow(request.method().as_str(), &path) {
+        if !self.rules.allow(method.as_str(), &path) {
             return Err(Refusal::Forbidden);
         }
         Ok((path, upstream))
     }
 
-    fn upstream(&self, team: &str) -> Option<&Upstream> {
+    fn upstream(&self, team: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.iter().find(|upstream| upstream.team_name.eq_ignore_ascii_case(team))
     }
 }

@@ -54,9 +54,14 @@ impl Operators {
         match self.judge(upstream, &request) {
             Err(refusal) => Answered::local(refusal.into_response()),
             Ok(path) => {
-                let call =
-                    Call { path, upstream, memory: &self.memory, idle: IDLE, clock: &*self.clock };
-                call.forward(request).await
+                let call = Call {
+                    path: &path,
+                    upstream,
+                    memory: &self.memory,
+                    idle: IDLE,
+                    clock: &*self.clock,
+                };
+                call.forward(request, None).await
             }
         }
     }

@@ -45,9 +45,14 @@ impl Pace {
         Self { idle, upload: Arc::new(upload) }
     }
 
-    /// Waits for an answer as long as the call's body moves, and then once more as long as that.
-    pub(super) async fn keep<T>(&self, answer: impl Future<Output = T>) -> Result<T, Stalled> {
-        self.upload.note(false);
+    /// Waits for an answer as long as the call's body moves, and then once more as long as that; it
+    /// is sent `since` then.
+    pub(super) async fn keep<T>(
+        &self,
+        since: Instant,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Stalled> {
+        self.upload.note_at(since);
         let mut answer = std::pin::pin!(answer);
         loop {
             let due = self.upload.moved() + self.idle;
@@ -73,10 +78,17 @@ impl Upload {
     }
 
     fn note(&self, waits: bool) {
-        self.waits.store(waits, Ordering::Relaxed);
-        if !waits {
-            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if waits {
+            self.waits.store(true, Ordering::Relaxed);
+        } else {
+            self.note_at(Instant::now());
         }
+    }
+
+    /// Notes when it has moved.
+    fn note_at(&self, moved: Instant) {
+        self.waits.store(false, Ordering::Relaxed);
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = moved;
     }
 }
 
@@ -217,17 +229,26 @@ mod tests {
             sleep(LESS).await;
             "answered"
         };
-        assert_eq!(pace.keep(upload).await, Ok("answered"));
+        assert_eq!(pace.keep(Instant::now(), upload).await, Ok("answered"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_sent_before_has_the_rest_of_its_time() {
+        let (_sender, pace, _body) = call();
+        let sent = Instant::now();
+        advance(LESS).await;
+        assert_eq!(pace.keep(sent, pending::<()>()).await, Err(Stalled::Issuer));
+        assert_eq!(sent.elapsed(), IDLE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_stands_still_is_named() {
         let (_sender, pace, mut body) = call();
-        assert_eq!(pace.keep(pending::<()>()).await, Err(Stalled::Issuer));
+        assert_eq!(pace.keep(Instant::now(), pending::<()>()).await, Err(Stalled::Issuer));
         let unanswered = async {
             waits(&mut body).await;
             pending::<()>().await;
         };
-        assert_eq!(pace.keep(unanswered).await, Err(Stalled::Client));
+        assert_eq!(pace.keep(Instant::now(), unanswered).await, Err(Stalled::Client));
     }
 }

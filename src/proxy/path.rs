@@ -34,9 +34,9 @@ impl Path {
     /// Refuses what is not below a team, and every segment that could be read in two ways.
     pub fn parse(raw: &str) -> Result<Self, PathError> {
         let rest = raw.strip_prefix(PREFIX).ok_or(PathError::Elsewhere)?;
-        let mut segments = rest.split('/').map(decoded).collect::<Result<Vec<_>, _>>()?.into_iter();
-        let team = segments.next().ok_or(PathError::Elsewhere)?;
-        let segments: Vec<_> = segments.collect();
+        let mut segments = rest.split('/').map(decoded);
+        let team = segments.next().ok_or(PathError::Elsewhere)??;
+        let segments = segments.collect::<Result<Vec<_>, _>>()?;
         if segments.is_empty() {
             return Err(PathError::Elsewhere);
         }
@@ -52,7 +52,9 @@ impl Path {
     /// Writes the path anew, for the team as the configuration has it.
     #[must_use]
     pub fn encode(&self, team: &str) -> String {
-        let mut path = PREFIX.to_owned();
+        let names = self.segments.iter().map(|segment| segment.len() + 1).sum::<usize>();
+        let mut path = String::with_capacity(PREFIX.len() + team.len() + names);
+        path.push_str(PREFIX);
         encode(team, &mut path);
         for segment in &self.segments {
             path.push('/');
@@ -92,13 +94,15 @@ pub fn encoded(segment: &str) -> String {
 }
 
 fn encode(segment: &str, text: &mut String) {
-    text.reserve(segment.len());
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if segment.bytes().all(is_unreserved) {
+        return text.push_str(segment);
+    }
     for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
+        match is_unreserved(byte) {
+            true => text.push(char::from(byte)),
             // Writing to a string cannot fail.
-            write!(text, "%{byte:02X}").ok();
+            false => write!(text, "%{byte:02X}").unwrap_or_default(),
         }
     }
 }

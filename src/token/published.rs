@@ -5,12 +5,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use zeroize::Zeroizing;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     timing::{Tick, Wall},
 };
 use crate::{
-    okta::{classify::Grant, mask::Sought},
+    okta::{brief, classify::Grant, mask::Sought},
     process::{fingerprint::Fingerprint, secret::Secret},
 };
 
@@ -197,7 +197,11 @@ impl Published {
     #[must_use]
     pub fn whole(&self, format: Format, remaining: Duration, wall: Wall) -> Bytes {
         let [now, left] = [wall.since_epoch().as_secs(), remaining.as_secs()];
-        let build = || http1(self.headers(format), &self.body(format, remaining), wall);
+        let build = || {
+            let (headers, body) = (self.headers(format), self.body(format, remaining));
+            let answer = brief::answer(StatusCode::OK, headers, &body, wall);
+            Bytes::from_owner(Zeroizing::new(answer))
+        };
         match self.whole.get(format as usize) {
             Some(latest) => latest.at([now, left], build),
             None => build(),
@@ -215,17 +219,6 @@ impl Published {
             Format::Oauth2 => self.oauth2.at(remaining.as_secs()),
         }
     }
-}
-
-/// Writes a whole answer as HTTP/1.1 has it: our headers, the length, the date, the body.
-fn http1(headers: &HeaderMap, body: &[u8], wall: Wall) -> Bytes {
-    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + wall.since_epoch());
-    let rest = format!("content-length: {}\r\ndate: {date}\r\n\r\n", body.len());
-    let fields = headers
-        .iter()
-        .flat_map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-    let start = [&b"HTTP/1.1 200 OK\r\n"[..]].into_iter();
-    wiped(&start.chain(fields).chain([rest.as_bytes(), body]).collect::<Vec<_>>())
 }
 
 /// Tells the fingerprint of a token: 16 hex digits, safe to log, valid in this process only.

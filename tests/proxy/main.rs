@@ -12,6 +12,7 @@
 
 mod access;
 mod bench;
+mod brief;
 mod clients;
 mod endings;
 mod failures;

@@ -21,7 +21,7 @@ use crate::{
         client::{IssuerClient, bearer},
         forwarder::{ForwardError, Forwarder},
         issuer::Issuer,
-        mask,
+        mask::{self, Sought},
         transport::{self, TransportError},
     },
     process::{clock::SystemClock, secret::Secret},
@@ -94,7 +94,8 @@ impl Road {
                 let answer = timeout(*deadline, exchange(forwarder, request)).await;
                 let answer = answer.unwrap_or_else(|_| Err(Silence::perhaps_sent(LATE)))?;
                 // As the daemon does: nobody is to read it off a screen.
-                Ok(answer.map(|body| mask::whole(body, token.expose())))
+                let sought = Sought::new(Bytes::copy_from_slice(token.expose()));
+                Ok(answer.map(|body| mask::whole(body, Arc::new(sought))))
             }
         }
     }

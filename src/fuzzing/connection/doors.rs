@@ -130,7 +130,7 @@ fn everybody(config: &Config, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Arc<
     let credential = &config.credentials["default"];
     let counted = metrics.credential("default", &[], &[]);
     let handle = held::holding("default", Arc::clone(clock), counted, published());
-    let forwarder = Forwarder::new(&config.okta, credential, 0).expect("an address");
+    let forwarder = Forwarder::new(&config.okta, credential, 3).expect("an address");
     let member = Member {
         handle,
         team_name: credential.team_name.clone(),

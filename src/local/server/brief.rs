@@ -1,58 +1,161 @@
 //! The request that nearly all requests are: a `GET` whose head came in one piece, and no more.
 //!
-//! What such a request asks for is stored as it is sent, so that a library's machine for any request
-//! and any answer would be most of the cost. Here the same parser as the machine's reads the head,
-//! the same guard looks at it, and the answer is written as it lies there. Whatever is not exactly
-//! that goes the general way: this one refuses nothing, and says nothing that the other would not.
+//! What such a request asks for is stored as it is sent, or is to be had from the issuer by as simple a
+//! call, so that a library's machine for any request and any answer would be most of the cost. Here the
+//! same parser as the machine's reads the head, the same guard looks at it, and the answer is written as
+//! it lies there. Whatever is not exactly that goes the general way: this one refuses nothing, and says
+//! nothing that the other would not.
 
 use std::mem::MaybeUninit;
 
+use super::{App, CLOSE, Server, connection::MOST_HEADERS};
+use crate::{
+    local::{guard, visit::Visit},
+    okta,
+    proxy::brief::{Brief, Sent, Told},
+    token::timing::Tick,
+};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts, uri::Scheme};
 
-use super::{App, Server, connection::MOST_HEADERS};
-use crate::local::{guard, visit::Visit};
+/// How every request begins that is brief if it is answered by what is stored, and which of its
+/// headers matter.
+const STORED: (&[u8], Matters) = (b"GET /v1/token", |name| !guard::is_unread(name));
+/// The same of those that are sent on.
+const SENT_ON: (&[u8], Matters) = (b"GET /v1/teams/", |_| true);
 
-/// How every request begins that may be brief: no other is read twice.
-const START: &[u8] = b"GET /v1/token";
+/// Tells whether anybody looks at a header of this name.
+type Matters = fn(&str) -> bool;
+
+/// Headers for which there is room besides: the issuer's host, and its token.
+const ADDED: usize = 2;
+
+/// Tells whether bytes look like the beginning of a request that is brief.
+pub(in crate::local) fn is_likely(came: &[u8]) -> bool {
+    [STORED, SENT_ON].iter().any(|(start, _)| came.starts_with(start))
+}
+
+/// Says what was made of a request at once.
+pub(super) enum Taken<E> {
+    /// Its answer.
+    Answer(Bytes),
+    /// A call to the issuer.
+    Call(Box<Call<E>>),
+}
+
+/// A call that a request is sent on by.
+pub(super) struct Call<E> {
+    pub(super) brief: Brief,
+    endpoint: E,
+    began: Tick,
+    /// The request as it came.
+    came: Bytes,
+}
+
+/// Says what is next on a connection.
+pub(super) enum Step<E> {
+    /// To send an answer, which may be the last.
+    Answer { answer: Bytes, is_last: bool },
+    /// To end.
+    Over,
+    /// To go the general way with a request that came, from where it stands.
+    Rest(Bytes, TakenUp<E>),
+}
+
+/// A request that has been let in already, and counts as asked since then.
+pub(super) struct TakenUp<E> {
+    pub(super) began: Tick,
+    /// Apart: nearly no request has that.
+    pub(super) under_way: Option<Box<UnderWay<E>>>,
+}
+
+/// A call that was sent to the issuer, and is finished as it was begun.
+pub(super) struct UnderWay<E> {
+    pub(super) endpoint: E,
+    pub(super) brief: Brief,
+    pub(super) sent: Box<Sent>,
+}
 
 impl<A: App> Server<A> {
-    /// Answers a request that is all that came, if what is stored does for it.
-    pub(super) fn answer_at_once(&self, came: &[u8], visit: &Visit) -> Option<Bytes> {
-        if !came.starts_with(START) {
-            return None;
-        }
+    /// Takes up a request that is all that came, if what is stored does for it, or a brief call.
+    pub(super) fn take(&self, came: &[u8], visit: &Visit) -> Option<Taken<A::Endpoint>> {
+        let starts = |(start, _): &(&[u8], Matters)| came.starts_with(start);
+        let (_, matters) = [STORED, SENT_ON].into_iter().find(starts)?;
         let began = self.common.clock.tick();
-        let request = read(came)?;
+        // One copy of it all, of which everything else is a part.
+        let came = Bytes::copy_from_slice(came);
+        let mut request = read(&came, matters)?;
+        if visit.scheme == Scheme::HTTPS {
+            request.extensions.insert(visit.scheme.clone());
+        }
         let endpoint = self.app.endpoint(&request);
         let proof = self.app.proof(endpoint);
         guard::check(&visit.rules.guard, &visit.peer, &proof, &request).ok()?;
-        let answer = self.app.at_once(endpoint, &request)?;
+        let taken = match self.app.at_once(endpoint, &request) {
+            Some(answer) => Taken::Answer(answer),
+            None => {
+                let brief = self.app.brief(endpoint, request)?;
+                Taken::Call(Box::new(Call { brief, endpoint, began, came }))
+            }
+        };
         // What was looked up may be of newer rules than the guard's, and the last answer says that it is
         // the last, which stored ones do not.
         if visit.rules.superseded.is_cancelled() || visit.stop.is_cancelled() || !visit.ask(began) {
             return None;
         }
-        self.metrics.count(endpoint, 200, self.common.clock.tick().since(began));
-        Some(answer)
+        if let Taken::Answer(_) = taken {
+            self.metrics.count(endpoint, 200, self.common.clock.tick().since(began));
+        }
+        Some(taken)
+    }
+
+    /// Goes on with what came of a call.
+    pub(super) fn step(
+        &self,
+        call: Call<A::Endpoint>,
+        told: Told,
+        visit: &Visit,
+    ) -> Step<A::Endpoint> {
+        let Call { brief, endpoint, began, came } = call;
+        let mut answer = match told {
+            Told::Answer(answer) => answer,
+            Told::Begun(sent) => {
+                let under_way = Some(Box::new(UnderWay { endpoint, brief, sent }));
+                return Step::Rest(came, TakenUp { began, under_way });
+            }
+            Told::Unsent => return Step::Rest(came, TakenUp { began, under_way: None }),
+        };
+        if visit.rules.superseded.is_cancelled() {
+            return Step::Over;
+        }
+        // One that comes just at a stop is the last (fault 205).
+        let is_last = visit.stop.is_cancelled();
+        if is_last {
+            answer.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        let (status, clock) = (answer.status(), &self.common.clock);
+        self.metrics.count_upstream(status.as_u16());
+        self.metrics.count(endpoint, status.as_u16(), clock.tick().since(began));
+        let (headers, body) = (answer.headers(), answer.body());
+        let answer = okta::brief::answer(status, headers, body, clock.wall());
+        Step::Answer { answer: answer.into(), is_last }
     }
 }
 
 /// Reads a head behind which nothing follows, if it says nothing of bodies, ends or other tongues; what
-/// nobody looks at is left out.
-fn read(came: &[u8]) -> Option<Parts> {
-    // One copy of it all, of which everything else is a part.
-    let came = Bytes::copy_from_slice(came);
+/// does not matter to anybody is left out.
+fn read(came: &Bytes, matters: Matters) -> Option<Parts> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut head = httparse::Request::new(&mut []);
-    let length = head.parse_with_uninit_headers(&came, &mut headers).ok()?;
+    let length = head.parse_with_uninit_headers(came, &mut headers).ok()?;
     if length != httparse::Status::Complete(came.len()) || head.version != Some(1) {
         return None;
     }
     let (mut request, ()) = Request::new(()).into_parts();
     request.uri = Uri::from_maybe_shared(came.slice_ref(head.path?.as_bytes())).ok()?;
+    request.headers = HeaderMap::with_capacity(head.headers.len() + ADDED);
     // Half of what usual clients send is none of anybody's business, and would be half of the work.
-    for field in head.headers.iter().filter(|field| !guard::is_unread(field.name)) {
+    for field in head.headers.iter().filter(|field| matters(field.name)) {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(came.slice_ref(field.value)).ok()?;
         if !is_harmless(&name, &value) {
@@ -99,6 +202,10 @@ mod tests {
 
     const TOKEN: &str = "GET /v1/token HTTP/1.1\r\nHost: localhost\r\n";
 
+    fn read_at_once(head: &str) -> Option<Parts> {
+        read(&Bytes::copy_from_slice(head.as_bytes()), SENT_ON.1)
+    }
+
     #[test]
     fn only_a_whole_head_of_a_plain_get_is_brief() {
         let plain = [
@@ -109,7 +216,7 @@ mod tests {
             "If-None-Match: *\r\nAccept-Encoding: gzip\r\n\r\n",
         ];
         for rest in plain {
-            assert!(read(format!("{TOKEN}{rest}").as_bytes()).is_some(), "{rest:?}");
+            assert!(read_at_once(&format!("{TOKEN}{rest}")).is_some(), "{rest:?}");
         }
         let rows = [
             "",
@@ -132,14 +239,14 @@ mod tests {
             "A: \u{0}\r\n\r\n",
         ];
         for rest in rows {
-            assert!(read(format!("{TOKEN}{rest}").as_bytes()).is_none(), "{rest:?}");
+            assert!(read_at_once(&format!("{TOKEN}{rest}")).is_none(), "{rest:?}");
         }
         for start in ["GET /v1/token HTTP/1.0", "GET http://a/v1/token HTTP/1.1 ", "GET /v1/token"]
         {
-            assert!(read(format!("{start}\r\nHost: a\r\n\r\n").as_bytes()).is_none(), "{start}");
+            assert!(read_at_once(&format!("{start}\r\nHost: a\r\n\r\n")).is_none(), "{start}");
         }
         let many = "A: b\r\n".repeat(MOST_HEADERS);
-        assert!(read(format!("{TOKEN}{many}\r\n").as_bytes()).is_none());
+        assert!(read_at_once(&format!("{TOKEN}{many}\r\n")).is_none());
     }
 
     /// Has HTTP's own machinery read the same bytes; gives all requests that it found.
@@ -230,8 +337,10 @@ mod tests {
     proptest! {
         // faults 140, 142, 144: what is brief is the same one request to whoever reads it
         #[test]
-        fn what_is_brief_is_what_the_machine_reads(head in head()) {
-            let Some(brief) = read(head.as_bytes()) else { return Ok(()) };
+        fn what_is_brief_is_what_the_machine_reads(head in head(), is_sent_on: bool) {
+            let (_, matters) = if is_sent_on { SENT_ON } else { STORED };
+            let came = Bytes::from(head.clone());
+            let Some(brief) = read(&came, matters) else { return Ok(()) };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let found = runtime.block_on(read_by_the_machine(head.as_bytes()));
             prop_assert_eq!(found.len(), 1);
@@ -239,7 +348,7 @@ mod tests {
             prop_assert_eq!(&found.method, &brief.method);
             prop_assert_eq!(&found.uri, &brief.uri);
             prop_assert_eq!(found.version, brief.version);
-            let read = found.headers.iter().filter(|(name, _)| !guard::is_unread(name.as_str()));
+            let read = found.headers.iter().filter(|(name, _)| matters(name.as_str()));
             prop_assert!(read.eq(brief.headers.iter()), "{:?}", found.headers);
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     task::Poll,
 };
 
@@ -11,11 +11,15 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    task::yield_now,
     time::sleep,
 };
 use tokio_util::task::TaskTracker;
 
-use super::{App, FAREWELL, Server, Superseded};
+use super::{
+    App, FAREWELL, Server, Superseded,
+    brief::{Step, Taken, TakenUp},
+};
 use crate::local::{
     busy::{Busy, LastingWork},
     guard::Denial,
@@ -68,20 +72,48 @@ impl<A: App> Server<A> {
         loop {
             let woken = tokio::select! {
                 biased;
-                woken = stream.wake(|came| self.answer_at_once(came, visit)) => woken,
+                woken = stream.wake(|came| self.take(came, visit)) => woken,
                 () = &mut superseded => return None,
                 // Who is new has a request under way; who has asked before may have, too.
                 () = &mut farewell, if !is_first => Ok(Woken::End),
             };
+            let mut taken_up = None;
             match woken {
-                Ok(Woken::Taken(answer)) => {
-                    tokio::select! {
-                        biased;
-                        sent = stream.send(&answer) => sent.ok()?,
-                        () = &mut superseded => return None,
-                    }
+                Ok(Woken::Taken(taken)) => {
                     is_first = false;
-                    continue;
+                    let step = match taken {
+                        Taken::Answer(answer) => Step::Answer { answer, is_last: false },
+                        Taken::Call(call) => {
+                            let told = tokio::select! {
+                                biased;
+                                () = &mut superseded => return None,
+                                told = call.brief.tell() => told,
+                                () = stream.left() => return None,
+                            };
+                            // As calls do: whoever is ready is read first.
+                            yield_now().await;
+                            self.step(*call, told, visit)
+                        }
+                    };
+                    match step {
+                        Step::Answer { answer, is_last } => {
+                            tokio::select! {
+                                biased;
+                                sent = stream.send(&answer) => sent.ok()?,
+                                () = &mut superseded => return None,
+                            }
+                            if !is_last {
+                                continue;
+                            }
+                            stream.shutdown().await.ok();
+                            return None;
+                        }
+                        Step::Over => return None,
+                        Step::Rest(came, rest) => {
+                            stream.unread(&came);
+                            taken_up = Some(rest);
+                        }
+                    }
                 }
                 Ok(Woken::Bytes) if visit.rules.superseded.is_cancelled() => return None,
                 Ok(Woken::Bytes) => {}
@@ -91,7 +123,8 @@ impl<A: App> Server<A> {
                 }
             }
             is_first = false;
-            let (end, rest) = Box::pin(self.exchange(stream, visit, &busy, &watch)).await?;
+            let exchange = self.exchange(stream, taken_up, visit, &busy, &watch);
+            let (end, rest) = Box::pin(exchange).await?;
             match end {
                 End::Rests => stream = rest,
                 End::Malformed => {
@@ -106,10 +139,12 @@ impl<A: App> Server<A> {
         }
     }
 
-    /// Answers until nothing is under way, or a watch is all that is left.
+    /// Answers until nothing is under way, or a watch is all that is left; the first request may have
+    /// been taken up.
     async fn exchange<S>(
         &self,
         stream: Paced<S>,
+        taken_up: Option<TakenUp<A::Endpoint>>,
         visit: &Visit,
         busy: &Busy,
         watch: &OnceLock<Box<Watch>>,
@@ -117,10 +152,12 @@ impl<A: App> Server<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        let taken_up = Mutex::new(taken_up);
         let service = service_fn(|request| {
             let work = busy.work();
+            let taken_up = taken_up.lock().unwrap_or_else(PoisonError::into_inner).take();
             async move {
-                let mut response = self.handle(request, visit, busy).await?;
+                let mut response = self.handle(request, taken_up, visit, busy).await?;
                 // No request follows on this connection, so there is one at most.
                 if let Some(begun) = response.body_mut().take_watch() {
                     watch.set(begun).ok();

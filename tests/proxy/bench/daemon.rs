@@ -36,10 +36,22 @@ impl Daemon {
         .await;
     }
 
+    /// Has it read its configuration again, and waits until that is in force.
+    pub(crate) async fn reload(&self) {
+        let told = || self.events("the configuration was read again").len();
+        let before = told();
+        self.signal(Signal::HUP);
+        until("the configuration is read", async || told() > before).await;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     /// Ends it with TERM and waits until it has gone.
     pub(crate) async fn stop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         until("the daemon ends", async || self.child.try_wait().unwrap().is_some()).await;
     }
 

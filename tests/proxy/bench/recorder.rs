@@ -57,6 +57,16 @@ impl Recorder {
         Self::answering(|_| answer("200 OK", "{}")).await
     }
 
+    /// Starts one at an address that says `{}` to everything.
+    pub(crate) async fn start_at(address: &str) -> Self {
+        Self::conversing_at(address, |mut talk, head| async move {
+            talk.note(Arrived::head(head));
+            talk.send(&answer("200 OK", "{}")).await?;
+            Ok(talk)
+        })
+        .await
+    }
+
     /// Starts one that reads each call, answers with these bytes, and closes if they say so.
     pub(crate) async fn answering(
         answer: impl Fn(&Arrived) -> Vec<u8> + Clone + Send + Sync + 'static,
@@ -82,7 +92,15 @@ impl Recorder {
         F: Future<Output = io::Result<Conversation>> + Send + 'static,
         C: Fn(Conversation, String) -> F + Clone + Send + Sync + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::conversing_at("127.0.0.1:0", converse).await
+    }
+
+    async fn conversing_at<F, C>(address: &str, converse: C) -> Self
+    where
+        F: Future<Output = io::Result<Conversation>> + Send + 'static,
+        C: Fn(Conversation, String) -> F + Clone + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Seen>::default();
         let mut tasks = JoinSet::new();
