@@ -300,7 +300,8 @@ async fn ask_everywhere(daemon: &Daemon) {
     assert_eq!(daemon.get("apps", "/v1/auth").await.status, 200);
 }
 
-/// Lets a call be forwarded, which puts the token into a connection that then rests.
+/// Lets calls be forwarded, which puts the token into a connection that then rests: one with HTTP's
+/// machinery, and a brief one.
 async fn forward(place: &Place) {
     let json = [("Content-Type", "application/json")];
     let key = br#"{"key_id":"6ac84721-a7ba-4034-9c39-41ef7b38819d","key_secret":"any"}"#;
@@ -308,8 +309,10 @@ async fn forward(place: &Place) {
     let minted = Visitor::connect(place).await.request("POST", path, &json, key).await.json();
     let bearer = format!("Bearer {}", minted["bearer_token"].as_str().unwrap());
     let (path, headers) = ("/v1/teams/acme/current_user", [("Authorization", bearer.as_str())]);
-    let reply = Visitor::connect(place).await.request("GET", path, &headers, b"").await;
-    assert_eq!(reply.status, 200);
+    for _ in 0..2 {
+        let reply = Visitor::connect(place).await.request("GET", path, &headers, b"").await;
+        assert_eq!(reply.status, 200);
+    }
 }
 
 /// Waits until no copy of a secret is left.
@@ -326,8 +329,6 @@ async fn assert_gone(pid: u32, secret: &str, within: Duration) {
 
 /// Time in which retired secrets are gone, and what a slow machine adds.
 const GONE: Duration = Duration::from_secs(5);
-/// Rest of a connection to the issuer, which keeps the head of its last call for so long.
-const REST: Duration = Duration::from_secs(20);
 
 // faults 234, 236, 237
 #[tokio::test]
@@ -362,5 +363,6 @@ async fn a_key_and_a_token_that_are_retired_are_gone_from_memory() {
         forward(&place).await;
     }
     assert!(daemon.refresh("default").await["token_id"].is_string());
-    assert_gone(pid, &second, REST + GONE).await;
+    // Nor one to the issuer that rests.
+    assert_gone(pid, &second, GONE).await;
 }
