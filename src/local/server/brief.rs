@@ -8,6 +8,9 @@
 
 use std::mem::MaybeUninit;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts, uri::Scheme};
+
 use super::{App, CLOSE, Server, connection::MOST_HEADERS};
 use crate::{
     local::{guard, visit::Visit},
@@ -15,8 +18,6 @@ use crate::{
     proxy::brief::{Brief, Sent, Told},
     token::timing::Tick,
 };
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts, uri::Scheme};
 
 /// How every request begins that is brief if it is answered by what is stored, and which of its
 /// headers matter.
@@ -125,6 +126,8 @@ impl<A: App> Server<A> {
             }
             Told::Unsent => return Step::Rest(came, TakenUp { began, under_way: None }),
         };
+        let (status, clock) = (answer.status(), &self.common.clock);
+        self.metrics.count_upstream(status.as_u16());
         if visit.rules.superseded.is_cancelled() {
             return Step::Over;
         }
@@ -133,8 +136,6 @@ impl<A: App> Server<A> {
         if is_last {
             answer.headers_mut().insert(header::CONNECTION, CLOSE);
         }
-        let (status, clock) = (answer.status(), &self.common.clock);
-        self.metrics.count_upstream(status.as_u16());
         self.metrics.count(endpoint, status.as_u16(), clock.tick().since(began));
         let (headers, body) = (answer.headers(), answer.body());
         let answer = okta::brief::answer(status, headers, body, clock.wall());
