@@ -67,6 +67,8 @@ pub struct Paced<S> {
     framing: Framing,
     expect: Expect,
     early: Early,
+    /// Requests that look brief are not, until there is a rest: nobody else is to try them.
+    stays: bool,
     /// Somebody wanted to read during the work, and has not been told how long he may.
     unheard: bool,
     read_by: Option<Instant>,
@@ -89,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             framing: Framing::default(),
             expect: Expect::Head,
             early: Early::default(),
+            stays: false,
             unheard: false,
             read_by: Some(heard_by),
             rest_by: None,
@@ -117,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         take: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Poll<io::Result<Woken<T>>> {
         self.busy.note_rest(true);
+        self.stays = false;
         let taken = match self.has_early() {
             true => self.take_early(take),
             false => match self.poll_early(cx, take) {
@@ -155,8 +159,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
         .await;
     }
 
-    /// Puts a request back that was taken: it is read before all that came after it.
-    pub fn unread(&mut self, came: &[u8]) {
+    /// Puts a request back that was taken: it is read before all that came after it. Those that follow
+    /// soon go the same way if it only looked brief.
+    pub fn unread(&mut self, came: &[u8], only_looked_brief: bool) {
+        self.stays = only_looked_brief;
         self.early.bytes.splice(..0, came.iter().copied());
         self.busy.note_rest(false);
     }
@@ -249,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
 
     /// Tells whether the next request may be read by somebody else.
     fn may_leave(&self) -> bool {
-        self.may_rest() && !self.busy.is_working()
+        !self.stays && self.may_rest() && !self.busy.is_working()
     }
 
     const fn patience(&self) -> Duration {
@@ -530,6 +536,25 @@ mod tests {
         assert_eq!(read_once(&mut paced).await.as_deref(), Some(BRIEF));
     }
 
+    #[tokio::test]
+    async fn after_one_that_only_looked_brief_others_go_the_same_way_until_there_is_a_rest() {
+        for only_looked_brief in [true, false] {
+            let (mut paced, busy, mut far) = wide();
+            far.write_all(BRIEF.as_bytes()).await.unwrap();
+            assert!(matches!(paced.wake(|_| Some(())).await, Ok(Woken::Taken(()))));
+            paced.unread(BRIEF.as_bytes(), only_looked_brief);
+            assert_eq!(read_once(&mut paced).await.as_deref(), Some(BRIEF));
+            drop(busy.work());
+            far.write_all(BRIEF.as_bytes()).await.unwrap();
+            assert_eq!(read_once(&mut paced).await.is_some(), only_looked_brief);
+            if only_looked_brief {
+                drop(busy.work());
+                far.write_all(BRIEF.as_bytes()).await.unwrap();
+            }
+            assert!(matches!(paced.wake(|_| Some(())).await, Ok(Woken::Taken(()))));
+        }
+    }
+
     // fault 140: one that comes while another is worked on is not the next one yet
     #[tokio::test]
     async fn a_request_that_looks_brief_waits_for_those_before_it() {
@@ -578,7 +603,7 @@ mod tests {
         far.write_all(b"more").await.unwrap();
         let waits = timeout(Duration::from_millis(20), paced.left()).await;
         assert!(waits.is_err(), "who sends more is still there");
-        paced.unread(BRIEF.as_bytes());
+        paced.unread(BRIEF.as_bytes(), false);
         assert_eq!(read_once(&mut paced).await, Some(format!("{BRIEF}more")));
         drop(far);
         timeout(Duration::from_secs(5), paced.left()).await.expect("it has left");

@@ -110,7 +110,7 @@ impl<A: App> Server<A> {
                         }
                         Step::Over => return None,
                         Step::Rest(came, rest) => {
-                            stream.unread(&came);
+                            stream.unread(&came, rest.under_way.is_some());
                             taken_up = Some(rest);
                         }
                     }
