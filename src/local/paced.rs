@@ -133,6 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             return Poll::Ready(Ok(Woken::Taken(taken)));
         }
         self.busy.note_rest(false);
+        self.stays = server::is_likely_brief(&self.early.bytes);
         let is_end = self.early.bytes.is_empty();
         Poll::Ready(Ok(if is_end { Woken::End } else { Woken::Bytes }))
     }
