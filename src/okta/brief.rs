@@ -9,6 +9,7 @@ use std::{mem::MaybeUninit, time::UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use super::retry_time::digits;
 use crate::token::timing::Wall;
 
 /// Largest answer that is brief, head and body, in bytes.
@@ -112,7 +113,10 @@ fn plain(came: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(Response<()
     for field in head.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         match name {
-            header::CONTENT_LENGTH if length.is_none() => length = Some(decimal(field.value)?),
+            header::CONTENT_LENGTH if length.is_none() => {
+                let digits = str::from_utf8(field.value).ok().and_then(digits)?;
+                length = Some(usize::try_from(digits).ok()?);
+            }
             header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
             header::CONTENT_LENGTH
             | header::CONNECTION
@@ -126,12 +130,6 @@ fn plain(came: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(Response<()
         answer.headers_mut().append(name, value);
     }
     length.map(|length| (answer, length))
-}
-
-/// Reads digits and nothing else.
-fn decimal(text: &[u8]) -> Option<usize> {
-    let is_plain = text.iter().all(u8::is_ascii_digit);
-    str::from_utf8(text).ok().filter(|_| is_plain)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -63,9 +63,8 @@ type Http = HttpConnector<Resolver>;
 pub enum Asked {
     /// Its answer, all of it.
     Whole(Response<Bytes>),
-    /// It was sent; what else there is to it is for [`Forwarder::go_on`]. With it is whether the head of
-    /// an answer has come.
-    Begun(Begun, bool),
+    /// It was sent; what else there is to it is for [`Forwarder::go_on`].
+    Begun(Begun),
     /// It was not sent, as no connection rests.
     Unsent,
 }
@@ -160,13 +159,7 @@ impl Forwarder {
         // Whoever is ready is read first: the issuer then wakes once for many.
         yield_now().await;
         let Some(line) = self.resting.take().await else { return Asked::Unsent };
-        match line.ask(head, by, &self.resting).await {
-            Ok(answer) => Asked::Whole(answer),
-            Err(begun) => {
-                let has_head = begun.has_head();
-                Asked::Begun(begun, has_head)
-            }
-        }
+        line.ask(head, by, &self.resting).await.map_or_else(Asked::Begun, Asked::Whole)
     }
 
     /// Waits for the head of the answer to a call that was [begun](Self::ask), and is the same.

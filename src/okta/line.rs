@@ -181,7 +181,8 @@ impl Line {
 
 impl Begun {
     /// Tells whether the head of an answer has come, or what can be none.
-    pub(super) fn has_head(&self) -> bool {
+    #[must_use]
+    pub fn has_head(&self) -> bool {
         !matches!(brief::read(&self.came), Came::Start)
     }
 

@@ -56,7 +56,8 @@ fn http_date(text: &str) -> Option<Wall> {
     date.duration_since(std::time::UNIX_EPOCH).ok().map(Wall::from_unix)
 }
 
-fn digits(text: &str) -> Option<u64> {
+/// Reads digits and nothing else.
+pub(super) fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

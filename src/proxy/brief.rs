@@ -88,9 +88,9 @@ impl Brief {
             let began = Instant::now();
             match self.upstream.forwarder.ask(&self.head, began + self.idle).await {
                 Asked::Whole(answer) => Told::Answer(self.finished(answer)),
-                Asked::Begun(begun, has_head) => {
+                Asked::Begun(begun) => {
                     // A body has a time of its own.
-                    let since = if has_head { Instant::now() } else { began };
+                    let since = if begun.has_head() { Instant::now() } else { began };
                     let token = Arc::clone(&self.token);
                     Told::Begun(Box::new(Sent { begun, token, since }))
                 }
