@@ -56,8 +56,10 @@ pub enum ClientError {
     /// The answer did not come in time.
     #[error("bearerd at {0} did not answer in time")]
     Timeout(Address),
-    /// Something else listens there.
-    #[error("what listens at {0} does not answer as bearerd does")]
+    /// Something else listens there, or it has just ended.
+    #[error(
+        "what listens at {0} does not answer as bearerd does: it is another program, speaks https, or was just ending (try again)"
+    )]
     Stranger(Address),
     /// The answer began and did not end.
     #[error("bearerd at {0} broke off its answer")]
