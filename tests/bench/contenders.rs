@@ -35,14 +35,25 @@ pub(crate) enum Contender {
 impl Contender {
     /// Those that answer by themselves.
     const ANSWERING: [Self; 4] = [Self::Bearerd, Self::Hyper, Self::Nginx, Self::Floor];
+    /// Those that forward.
+    const FORWARDING: [Self; 3] = [Self::Bearerd, Self::Hyper, Self::Nginx];
     /// Everybody, in the order of the columns.
     pub(crate) const ALL: [Self; 5] =
         [Self::Bearerd, Self::Hyper, Self::Nginx, Self::Floor, Self::Direct];
 
     /// Lists those that answer by themselves and are here.
     pub(crate) fn answering() -> Vec<Self> {
+        Self::here(&Self::ANSWERING)
+    }
+
+    /// Lists those that forward and are here.
+    pub(crate) fn forwarding() -> Vec<Self> {
+        Self::here(&Self::FORWARDING)
+    }
+
+    fn here(contenders: &[Self]) -> Vec<Self> {
         let is_here = |contender: &Self| *contender != Self::Nginx || nginx::is_there();
-        Self::ANSWERING.into_iter().filter(is_here).collect()
+        contenders.iter().copied().filter(is_here).collect()
     }
 
     pub(crate) const fn name(self) -> &'static str {

@@ -6,21 +6,45 @@ use crate::{
     client::{self, Target},
     contenders::{Contender, Stage},
     figures::{Row, Unit, count},
+    proxy,
     server::Server,
 };
 
 /// Requests of a short run and of a long one; what they differ by has no start-up in it.
 const REQUESTS: [usize; 2] = [500, 2500];
+/// What counts them; the profile lies where its server does.
+const VALGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=profile"];
 
-/// Counts for each kind of socket, on one connection that is kept.
+/// Counts what answers cost each contender, on one connection that is kept.
 pub(crate) fn measure(stage: &Stage) -> io::Result<Vec<Row>> {
+    let start = |below: &[OsString], contender| {
+        let mut server = stage.start_below(below, contender)?;
+        server.first_answer().map(|_| server)
+    };
+    count_all(&Contender::answering(), start)
+}
+
+/// The same of forwarded calls.
+pub(crate) fn measure_forwarded(stage: &Stage) -> io::Result<Vec<Row>> {
+    let upstream = proxy::upstream(stage)?;
+    let start =
+        |below: &[OsString], contender| proxy::start_below(below, stage, &upstream, contender);
+    count_all(&Contender::forwarding(), start)
+}
+
+/// Counts for each kind of socket; a contender is started below the program that counts.
+fn count_all(
+    contenders: &[Contender],
+    start: impl Fn(&[OsString], Contender) -> io::Result<Server>,
+) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (kind, socket) in [("unix", Server::unix as fn(&Server) -> Target), ("tcp", Server::tcp)] {
         let mut row = Row::new(format!("{kind} × 1: instructions per request"), Unit::Pieces);
-        for contender in Contender::answering() {
+        for &contender in contenders {
+            let valgrind = VALGRIND.map(OsString::from);
+            let run = |requests| run(start(&valgrind, contender)?, socket, requests);
             let [short, long] = REQUESTS;
-            let more = run(stage, contender, socket, long)? - run(stage, contender, socket, short)?;
-            row.push(contender, more / count(long - short));
+            row.push(contender, (run(long)? - run(short)?) / count(long - short));
         }
         rows.push(row);
     }
@@ -28,15 +52,7 @@ pub(crate) fn measure(stage: &Stage) -> io::Result<Vec<Row>> {
 }
 
 /// Counts the instructions of a whole life.
-fn run(
-    stage: &Stage,
-    contender: Contender,
-    socket: fn(&Server) -> Target,
-    requests: usize,
-) -> io::Result<f64> {
-    let valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=profile"];
-    let mut server = stage.start_below(&valgrind.map(OsString::from), contender)?;
-    server.first_answer()?;
+fn run(mut server: Server, socket: fn(&Server) -> Target, requests: usize) -> io::Result<f64> {
     let target = socket(&server);
     let mut stream = server.connect(&target)?;
     for _ in 0..requests {

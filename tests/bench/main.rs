@@ -72,12 +72,11 @@ fn direct(options: &Options) -> io::Result<()> {
         eprintln!("nginx is missing, and with it its figures: apt-get install nginx-light");
     }
     let stage = Stage::set(options)?;
-    let rows = if options.instructions {
-        instructions::measure(&stage)?
-    } else if options.proxy {
-        proxy::measure(&stage, options.plan())?
-    } else {
-        measure(&stage, options.plan())?
+    let rows = match (options.proxy, options.instructions) {
+        (false, false) => measure(&stage, options.plan())?,
+        (false, true) => instructions::measure(&stage)?,
+        (true, false) => proxy::measure(&stage, options.plan())?,
+        (true, true) => instructions::measure_forwarded(&stage)?,
     };
     report::print(&rows, options)
 }

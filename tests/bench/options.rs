@@ -19,7 +19,7 @@ pub(crate) struct Options {
     pub(crate) instructions: bool,
 
     /// Measure forwarded calls instead, beside bare hyper, nginx and nobody
-    #[arg(long, conflicts_with = "instructions")]
+    #[arg(long)]
     pub(crate) proxy: bool,
 
     /// Print JSON

@@ -27,12 +27,11 @@ const LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
 /// Measures each kind of socket with each number of connections.
 pub(crate) fn measure(stage: &Stage, plan: Plan) -> io::Result<Vec<Row>> {
     let upstream = upstream(stage)?;
-    let servers = [
-        (Contender::Bearerd, bearerd(stage, &upstream)?),
-        (Contender::Hyper, hyper(stage, &upstream)?),
-        (Contender::Nginx, nginx(stage, &upstream)?),
-        (Contender::Direct, upstream),
-    ];
+    let mut servers = Vec::new();
+    for contender in Contender::forwarding() {
+        servers.push((contender, start_below(&[], stage, &upstream, contender)?));
+    }
+    servers.push((Contender::Direct, upstream));
     let mut rows = Vec::new();
     for socket in [Server::unix as fn(&Server) -> Target, Server::tcp] {
         for connections in FORWARDED {
@@ -48,8 +47,32 @@ pub(crate) fn measure(stage: &Stage, plan: Plan) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// Starts whoever forwards, as the last arguments of another program.
+pub(crate) fn start_below(
+    program: &[OsString],
+    stage: &Stage,
+    upstream: &Server,
+    contender: Contender,
+) -> io::Result<Server> {
+    let (place, core) = (Place::make()?, stage.server_core);
+    let issuer = address(upstream);
+    let words = match contender {
+        Contender::Bearerd => bearerd(stage, &place, &issuer)?,
+        Contender::Hyper => hyper(&place, &issuer)?,
+        Contender::Nginx => nginx::forwarding(&place, &issuer, TOKEN)?,
+        Contender::Floor | Contender::Direct => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    let mut server = start(contender.name(), &[program, &words].concat(), place, core, "")?;
+    if contender == Contender::Bearerd {
+        let local = local_token(&mut server)?;
+        server.question = question(&local);
+    }
+    server.first_answer()?;
+    Ok(server)
+}
+
 /// Starts the issuer of this play.
-fn upstream(stage: &Stage) -> io::Result<Server> {
+pub(crate) fn upstream(stage: &Stage) -> io::Result<Server> {
     let place = Place::make()?;
     let end = jiff::Timestamp::now() + LIFE;
     let grant = format!(r#"{{"bearer_token":"{TOKEN}","expires_at":"{end}","team_name":"acme"}}"#);
@@ -63,15 +86,9 @@ fn answer(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{body}").into_bytes()
 }
 
-fn bearerd(stage: &Stage, upstream: &Server) -> io::Result<Server> {
-    let place = Place::make()?;
-    let (issuer, key) = (format!("http://{}", address(upstream)), stage.issuer.key_file());
-    let words = contenders::run_bearerd(&stage.bearerd, &place, &issuer, &key, "proxy")?;
-    let mut server = start("bearerd", &words, place, stage.server_core, "")?;
-    let local = local_token(&mut server)?;
-    server.question = question(&local);
-    server.first_answer()?;
-    Ok(server)
+fn bearerd(stage: &Stage, place: &Place, issuer: &str) -> io::Result<Vec<OsString>> {
+    let (issuer, key) = (format!("http://{issuer}"), stage.issuer.key_file());
+    contenders::run_bearerd(&stage.bearerd, place, &issuer, &key, "proxy")
 }
 
 /// Mints as Okta's own clients do.
@@ -91,19 +108,9 @@ fn local_token(server: &mut Server) -> io::Result<String> {
     token.map(str::to_owned).ok_or_else(|| server.failed("no local token"))
 }
 
-fn hyper(stage: &Stage, upstream: &Server) -> io::Result<Server> {
-    let place = Place::make()?;
-    let words = ["--upstream", &address(upstream), "--token", TOKEN].map(OsString::from);
-    let words = [contenders::own_role("forward", &place)?, words.to_vec()].concat();
-    start("bare hyper", &words, place, stage.server_core, "")
-}
-
-fn nginx(stage: &Stage, upstream: &Server) -> io::Result<Server> {
-    let place = Place::make()?;
-    let words = nginx::forwarding(&place, &address(upstream), TOKEN)?;
-    start("nginx", &words, place, stage.server_core, "").map_err(|error| {
-        io::Error::other(format!("{error}\nnginx is wanted: apt-get install nginx-light"))
-    })
+fn hyper(place: &Place, issuer: &str) -> io::Result<Vec<OsString>> {
+    let words = ["--upstream", issuer, "--token", TOKEN].map(OsString::from);
+    Ok([contenders::own_role("forward", place)?, words.to_vec()].concat())
 }
 
 /// Starts a server and waits until it forwards, or at least listens.
