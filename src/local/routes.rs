@@ -158,7 +158,7 @@ impl App for LocalApi {
         token::at_once(&self.served.load(), request)
     }
 
-    fn brief(&self, endpoint: Endpoint, request: Parts) -> Option<Brief> {
+    fn brief(&self, endpoint: Endpoint, request: &Parts) -> Option<Brief> {
         let served = self.served.load();
         served.proxy.as_ref().filter(|_| endpoint == Endpoint::Proxy)?.brief(request)
     }

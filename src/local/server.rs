@@ -103,7 +103,7 @@ pub trait App: Send + Sync + 'static {
     ///
     /// Its answer is the one that [`App::answer`] would give. What is sent is finished by what it was made
     /// of: a reload meanwhile is for the next request.
-    fn brief(&self, _endpoint: Self::Endpoint, _request: Parts) -> Option<Brief> {
+    fn brief(&self, _endpoint: Self::Endpoint, _request: &Parts) -> Option<Brief> {
         None
     }
 

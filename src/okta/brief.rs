@@ -20,6 +20,9 @@ const MOST_HEADERS: usize = 64;
 /// Headers for which there is room besides: those that the client gets and the issuer did not send.
 const ADDED: usize = 2;
 
+/// A header: its name, and one of its values.
+pub type Field<'a> = (&'a HeaderName, &'a HeaderValue);
+
 /// Says what the bytes of an answer are, as far as they have come.
 pub(super) enum Came {
     /// All of a final answer, and nothing behind it.
@@ -42,8 +45,9 @@ const OTHER: [StatusCode; 4] = [
 
 /// Writes all of a `GET`; where it goes is a path, with a query or without.
 #[must_use]
-pub(super) fn request(target: &str, headers: &HeaderMap) -> Bytes {
-    written(&[b"GET ", target.as_bytes(), b" HTTP/1.1\r\n"], headers, &[b"\r\n"]).into()
+pub(super) fn request(target: &str, fields: &[Field<'_>]) -> Bytes {
+    let fields = || fields.iter().copied();
+    written(&[b"GET ", target.as_bytes(), b" HTTP/1.1\r\n"], fields, &[b"\r\n"]).into()
 }
 
 /// Writes all of an answer; its headers say nothing of its length, and need not say when it is made.
@@ -55,7 +59,7 @@ pub fn answer(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Wall) -
     let length = body.len().to_string();
     written(
         &[b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"],
-        headers,
+        || headers.iter(),
         &[b"content-length: ", length.as_bytes(), b"\r\n", date.as_bytes(), b"\r\n", body],
     )
 }
@@ -66,12 +70,16 @@ fn dated(now: Wall) -> String {
 }
 
 /// Writes headers between what comes before and behind them.
-fn written(before: &[&[u8]], headers: &HeaderMap, behind: &[&[u8]]) -> Vec<u8> {
-    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+fn written<'a, F: Iterator<Item = Field<'a>>>(
+    before: &[&[u8]],
+    fields: impl Fn() -> F,
+    behind: &[&[u8]],
+) -> Vec<u8> {
+    let lines = fields().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let others = before.iter().chain(behind).map(|part| part.len());
-    let mut all = Vec::with_capacity(fields.chain(others).sum());
+    let mut all = Vec::with_capacity(lines.chain(others).sum());
     before.iter().for_each(|part| all.extend_from_slice(part));
-    for (name, value) in headers {
+    for (name, value) in fields() {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             all.extend_from_slice(part);
         }
@@ -116,8 +124,10 @@ fn plain(came: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(Response<()
             header::CONTENT_LENGTH if length.is_none() => {
                 let digits = str::from_utf8(field.value).ok().and_then(digits)?;
                 length = Some(usize::try_from(digits).ok()?);
+                // It is the body's.
+                continue;
             }
-            header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => continue,
             header::CONTENT_LENGTH
             | header::CONNECTION
             | header::CONTENT_ENCODING

@@ -241,7 +241,7 @@ proptest! {
         headers in headers(),
         target in prop::sample::select(vec!["/", "/v1/teams/a%20b/x", "/x?", "/x?a=b&c=%2F", "/x??"]),
     ) {
-        let brief = request(target, &headers);
+        let brief = request(target, &headers.iter().collect::<Vec<_>>());
         prop_assert_eq!(target.parse::<Uri>().unwrap().to_string(), target);
         let machines = block_on(sent_by_the_machine(target, &headers));
         prop_assert_eq!(String::from_utf8_lossy(&brief), String::from_utf8_lossy(&machines));
@@ -254,7 +254,10 @@ proptest! {
         let machines = block_on(read_by_the_machine(text.as_bytes()));
         let (read, is_free) = machines.expect("the machine reads it");
         prop_assert_eq!(read.status(), brief.status());
-        prop_assert_eq!(read.headers(), brief.headers());
+        let mut headers = read.headers().clone();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::CONNECTION);
+        prop_assert_eq!(&headers, brief.headers());
         prop_assert_eq!(read.body(), brief.body());
         prop_assert!(is_free, "another call can follow");
     }

@@ -21,7 +21,7 @@ use tower_service::Service;
 
 pub use super::line::{Answer, Begun};
 use super::{
-    brief,
+    brief::{self, Field},
     classify::Reason,
     line::{Line, Resting, Stream},
     transport::{self, Addresses, Resolver, TransportError},
@@ -148,9 +148,9 @@ impl Forwarder {
     /// Writes a `GET` with no body, as [`Forwarder::send`] would send it; its target is a path and
     /// query that a request had.
     #[must_use]
-    pub fn head(&self, target: &str, mut headers: HeaderMap) -> Bytes {
-        self.address(&mut headers);
-        brief::request(target, &headers)
+    pub fn head<'a>(&'a self, target: &str, mut fields: Vec<Field<'a>>) -> Bytes {
+        fields.push((&header::HOST, &self.host));
+        brief::request(target, &fields)
     }
 
     /// Sends a [head](Self::head) by a connection that rests, and waits until `by` for an answer that

@@ -62,7 +62,7 @@ pub struct Sent {
 impl Proxy {
     /// Makes the call that a `GET` is forwarded by, if it may pass and a token is there.
     #[must_use]
-    pub fn brief(&self, request: Parts) -> Option<Brief> {
+    pub fn brief(&self, request: &Parts) -> Option<Brief> {
         let (path, upstream) = self.judge(&request.method, &request.uri, &request.headers).ok()?;
         if path.is_service_token() {
             return None;
@@ -70,9 +70,10 @@ impl Proxy {
         let (token, _life) = upstream.handle.current()?;
         let target = forward::target(upstream, &path, request.uri.query());
         let own = Own::of(&request.headers, &request.extensions);
-        let mut headers = headers::for_issuer(request.headers);
-        headers.insert(header::AUTHORIZATION, token.bearer());
-        let head = upstream.forwarder.head(&target, headers);
+        let bearer = token.bearer();
+        let mut fields = headers::for_issuer(&request.headers);
+        fields.push((&header::AUTHORIZATION, &bearer));
+        let head = upstream.forwarder.head(&target, fields);
         let (upstream, clock) = (Arc::clone(upstream), Arc::clone(&self.clock));
         let (memory, idle) = (self.memory.clone(), self.idle);
         Some(Brief { path, upstream, token, head, own, memory, idle, clock })

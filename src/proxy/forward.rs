@@ -1,6 +1,6 @@
 //! One forwarded call: the real token put in, one replay after a 401, streams both ways.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -62,10 +62,12 @@ struct Head {
 impl Head {
     /// Makes the headers of one try; nothing is kept for another if there is none.
     fn for_issuer(&mut self, is_last: bool) -> HeaderMap {
-        match is_last {
-            true => headers::for_issuer(mem::take(&mut self.headers)),
-            false => headers::for_issuer(self.headers.clone()),
+        let kept = headers::for_issuer(&self.headers).into_iter();
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if is_last {
+            self.headers = HeaderMap::new();
         }
+        kept
     }
 }
 

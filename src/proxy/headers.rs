@@ -3,93 +3,109 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::link;
-use crate::token::timing::Wall;
+use crate::{okta::brief::Field, token::timing::Wall};
 
-/// What concerns only one connection (RFC 9110 section 7.6.1), besides what `Connection` lists.
-static HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-];
+/// Tells whether a header concerns only one connection (RFC 9110 section 7.6.1), besides what
+/// `Connection` lists.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // Names that the library knows are numbers, and compared as such.
+    match *name {
+        header::CONNECTION
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE
+        | header::CONTENT_LENGTH => true,
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    }
+}
 
-/// What a client may not tell the issuer (section 5): who it is, where it comes from, what it
-/// really wants.
-static DROPPED_REQUEST: [HeaderName; 19] = [
-    header::AUTHORIZATION,
-    header::HOST,
-    header::COOKIE,
-    header::FORWARDED,
-    header::VIA,
-    header::ACCEPT_ENCODING,
-    header::EXPECT,
-    // In pieces an answer could give the token away that is masked as a whole.
-    header::RANGE,
-    header::IF_RANGE,
-    HeaderName::from_static("cookie2"),
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("x-bearerd"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-override-url"),
-    HeaderName::from_static("x-real-ip"),
-];
+/// Tells whether a client may say this to the issuer (section 5): not who it is, where it comes from,
+/// nor what it really wants.
+fn is_for_issuer(name: &HeaderName) -> bool {
+    match *name {
+        header::AUTHORIZATION
+        | header::HOST
+        | header::COOKIE
+        | header::FORWARDED
+        | header::VIA
+        | header::ACCEPT_ENCODING
+        | header::EXPECT
+        // In pieces an answer could give the token away that is masked as a whole.
+        | header::RANGE
+        | header::IF_RANGE => return false,
+        _ => {}
+    }
+    let name = name.as_str();
+    let is_dropped = matches!(
+        name,
+        "cookie2"
+            | "http2-settings"
+            | "x-bearerd"
+            | "x-host"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-method"
+            | "x-method-override"
+            | "x-override-url"
+            | "x-real-ip"
+    );
+    // Some servers read `_` as `-`: such a name could be any of these.
+    !is_dropped
+        && !name.contains('_')
+        && !DROPPED_REQUEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 const DROPPED_REQUEST_PREFIXES: [&str; 5] =
     ["proxy-", "x-forwarded", "x-original-", "x-rewrite-", "sec-"];
 
-/// What the issuer tells a browser, or about its own host.
-static DROPPED_ANSWER: [HeaderName; 6] = [
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    HeaderName::from_static("alt-svc"),
-    header::CACHE_CONTROL,
-    header::PROXY_AUTHENTICATE,
-    header::SERVER,
-];
+/// Tells whether the client hears this of the issuer: not what is for a browser, or about its own host.
+fn is_for_client(name: &HeaderName) -> bool {
+    match *name {
+        header::SET_COOKIE
+        | header::STRICT_TRANSPORT_SECURITY
+        | header::CACHE_CONTROL
+        | header::PROXY_AUTHENTICATE
+        | header::SERVER => false,
+        _ => name.as_str() != "alt-svc" && !name.as_str().starts_with(CORS) && !is_pointer(name),
+    }
+}
+
 const CORS: &str = "access-control-";
 
-/// Moments, in seconds since 1970, that clients sleep until.
-static RETRY_TIMES: [HeaderName; 2] =
-    [HeaderName::from_static("x-ratelimit-reset"), HeaderName::from_static("x-ratelimit-retry-at")];
+/// Tells whether a header holds URLs.
+fn is_pointer(name: &HeaderName) -> bool {
+    matches!(*name, header::LINK | header::LOCATION)
+}
 
-/// Makes the headers that the issuer gets of the client's; the token is put in elsewhere.
+/// Tells whether a header holds a moment, in seconds since 1970, that clients sleep until.
+fn is_retry_time(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "x-ratelimit-reset" | "x-ratelimit-retry-at")
+}
+
+/// Lists the headers of the client's that the issuer gets; the token is put in elsewhere.
 #[must_use]
-pub fn for_issuer(mut client: HeaderMap) -> HeaderMap {
-    keep(&mut client, |name| {
-        !DROPPED_REQUEST.contains(name)
-            // Some servers read `_` as `-`: such a name could be any of these.
-            && !name.as_str().contains('_')
-            && !DROPPED_REQUEST_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-    });
-    client
+pub fn for_issuer(client: &HeaderMap) -> Vec<Field<'_>> {
+    let is_listed = listed(client);
+    let is_kept = |name| !is_hop_by_hop(name) && !is_listed(name) && is_for_issuer(name);
+    client.iter().filter(|(name, _)| is_kept(name)).collect()
 }
 
 /// Makes the headers that the client gets of the issuer's; `own` tells the listener's origin as the
 /// client named it.
 #[must_use]
 pub fn for_client(
-    mut issuer: HeaderMap,
+    issuer: HeaderMap,
     origin: &str,
     own: impl FnOnce() -> String,
     now: Wall,
 ) -> HeaderMap {
     let pointers = pointers(&issuer, origin, own);
-    keep(&mut issuer, |name| {
-        !DROPPED_ANSWER.contains(name)
-            && !name.as_str().starts_with(CORS)
-            && ![header::LINK, header::LOCATION].contains(name)
-    });
-    let mut headers = issuer;
+    let mut headers = kept_for_client(issuer);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    RETRY_TIMES.iter().for_each(|name| raise(&mut headers, name, now));
+    let times = headers.iter_mut().filter(|(name, _)| is_retry_time(name));
+    times.for_each(|(_, value)| raise(value, now));
     for (name, text) in pointers {
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(name, value);
@@ -98,17 +114,36 @@ pub fn for_client(
     headers
 }
 
+fn kept_for_client(mut issuer: HeaderMap) -> HeaderMap {
+    unkept(&issuer).iter().for_each(|name| drop(issuer.remove(name)));
+    issuer
+}
+
+fn unkept(issuer: &HeaderMap) -> Vec<HeaderName> {
+    let is_listed = listed(issuer);
+    let is_kept = |name| !is_hop_by_hop(name) && !is_listed(name) && is_for_client(name);
+    issuer.keys().filter(|name| !is_kept(name)).cloned().collect()
+}
+
+/// Tells of which names `Connection` says that they concern one connection.
+fn listed(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    // As bytes: a line with a word that is no text lists its other words all the same.
+    let words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let listed = words.map(<[u8]>::trim_ascii).collect::<Vec<_>>();
+    move |name| listed.iter().any(|word| word.eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
+
 /// Has what points to the issuer point to us.
 fn pointers(
     issuer: &HeaderMap,
     origin: &str,
     own: impl FnOnce() -> String,
 ) -> Vec<(HeaderName, String)> {
-    let location = issuer.get(header::LOCATION);
-    if location.is_none() && !issuer.contains_key(header::LINK) {
+    if !issuer.keys().any(is_pointer) {
         return Vec::new();
     }
-    let own = own();
+    let (location, own) = (issuer.get(header::LOCATION), own());
     let links = link::rewrite(&all(issuer, &header::LINK), origin, &own);
     let location = location.and_then(|value| value.to_str().ok());
     let location = location.map(|location| link::moved(location, origin, &own));
@@ -123,21 +158,6 @@ pub fn is_plain(issuer: &HeaderMap) -> bool {
     codings.into_iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Drops what is not kept, and what concerns one connection only.
-fn keep(headers: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    // As bytes: a line with a word that is no text lists its other words all the same.
-    let words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let listed = words.map(<[u8]>::trim_ascii).collect::<Vec<_>>();
-    let is_listed = |name: &HeaderName| {
-        listed.iter().any(|word| word.eq_ignore_ascii_case(name.as_str().as_bytes()))
-    };
-    let is_dropped =
-        |name: &&HeaderName| HOP_BY_HOP.contains(*name) || is_listed(name) || !is_kept(name);
-    let dropped: Vec<_> = headers.keys().filter(is_dropped).cloned().collect();
-    dropped.iter().for_each(|name| drop(headers.remove(name)));
-}
-
 /// Joins the lines of a list header into one.
 fn all(headers: &HeaderMap, name: &HeaderName) -> String {
     let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -145,13 +165,11 @@ fn all(headers: &HeaderMap, name: &HeaderName) -> String {
 }
 
 /// A retry time in the past makes some clients sleep for a day: it is raised to now.
-fn raise(headers: &mut HeaderMap, name: &HeaderName, now: Wall) {
-    let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else {
-        return;
-    };
+fn raise(value: &mut HeaderValue, now: Wall) {
+    let moment = value.to_str().ok().and_then(|text| text.parse::<i128>().ok());
     let now = now.since_epoch().as_secs();
-    if value.parse::<i128>().is_ok_and(|moment| moment < i128::from(now)) {
-        headers.insert(name.clone(), now.into());
+    if moment.is_some_and(|moment| moment < i128::from(now)) {
+        *value = now.into();
     }
 }
 
@@ -217,7 +235,8 @@ mod tests {
             ("x-bearerd", "1"),
         ]);
         let expected = ["accept", "content-type", "if-none-match", "user-agent"];
-        assert_eq!(names(&for_issuer(client)), expected);
+        let kept = for_issuer(&client).into_iter();
+        assert_eq!(kept.map(|(name, _)| name).collect::<Vec<_>>(), expected, "in their order");
     }
 
     #[test]
@@ -273,9 +292,9 @@ mod tests {
             ("9", "1769846400"),
             ("+1769846400", "+1769846400"),
         ] {
-            let mut headers = map(&[("x-ratelimit-retry-at", said)]);
-            raise(&mut headers, &HeaderName::from_static("x-ratelimit-retry-at"), NOW);
-            assert_eq!(headers["x-ratelimit-retry-at"], heard);
+            let mut value = said.parse().unwrap();
+            raise(&mut value, NOW);
+            assert_eq!(value, heard);
         }
     }
 

@@ -95,7 +95,7 @@ impl<A: App> Server<A> {
         let taken = match self.app.at_once(endpoint, &request) {
             Some(answer) => Taken::Answer(answer),
             None => {
-                let brief = self.app.brief(endpoint, request)?;
+                let brief = self.app.brief(endpoint, &request)?;
                 Taken::Call(Box::new(Call { brief, endpoint, began, came }))
             }
         };

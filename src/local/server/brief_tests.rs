@@ -135,7 +135,7 @@ impl App for Road {
         Proof::LocalToken
     }
 
-    fn brief(&self, _endpoint: Endpoint, request: Parts) -> Option<Brief> {
+    fn brief(&self, _endpoint: Endpoint, request: &Parts) -> Option<Brief> {
         self.0.brief(request)
     }
 
