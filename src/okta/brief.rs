@@ -9,7 +9,10 @@ use std::{mem::MaybeUninit, time::UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::retry_time::digits;
+use super::{
+    chunks::{self, Chunks},
+    retry_time::digits,
+};
 use crate::token::timing::Wall;
 
 /// Largest answer that is brief, head and body, in bytes.
@@ -99,32 +102,53 @@ pub(super) fn read(came: &Bytes) -> Came {
         Ok(httparse::Status::Partial) => return Came::Start,
         Err(_) => return Came::Other,
     };
-    let Some((answer, length)) = plain(came, &head) else { return Came::Other };
-    let end = start.saturating_add(length);
-    match came.len() {
-        here if here == end => Came::Whole(answer.map(|()| came.slice(start..))),
-        here if here < end && end <= LARGEST => Came::Head,
-        _ => Came::Other,
+    let Some((answer, end)) = plain(came, &head) else { return Came::Other };
+    let body = came.slice(start..);
+    let body = match end {
+        End::Chunks => chunks::read(&body),
+        End::Length(length) if body.len() == length => Chunks::Whole(body),
+        End::Length(length) if body.len() < length && length <= LARGEST.saturating_sub(start) => {
+            Chunks::Part
+        }
+        End::Length(_) => Chunks::Other,
+    };
+    match body {
+        Chunks::Whole(body) => Came::Whole(answer.map(|()| body)),
+        Chunks::Part if came.len() < LARGEST => Came::Head,
+        Chunks::Part | Chunks::Other => Came::Other,
     }
 }
 
+/// Says how an answer tells where its body ends.
+enum End {
+    Length(usize),
+    Chunks,
+}
+
 /// Makes an answer of its head, if that says in one way only where it ends and goes on as it was.
-fn plain(came: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(Response<()>, usize)> {
+///
+/// What it says of that is not among its headers.
+fn plain(came: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(Response<()>, End)> {
     let status = StatusCode::from_u16(head.code?).ok()?;
     let is_final = (200..600).contains(&status.as_u16()) && status.canonical_reason().is_some();
     if head.version != Some(1) || !is_final || OTHER.contains(&status) {
         return None;
     }
-    let (mut answer, mut length) = (Response::new(()), None);
+    let (mut answer, mut end) = (Response::new(()), None);
     *answer.status_mut() = status;
     *answer.headers_mut() = HeaderMap::with_capacity(head.headers.len() + ADDED);
     for field in head.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         match name {
-            header::CONTENT_LENGTH if length.is_none() => {
+            header::CONTENT_LENGTH if end.is_none() => {
                 let digits = str::from_utf8(field.value).ok().and_then(digits)?;
-                length = Some(usize::try_from(digits).ok()?);
-                // It is the body's.
+                end = Some(End::Length(usize::try_from(digits).ok()?));
+                continue;
+            }
+            header::TRANSFER_ENCODING
+                if end.is_none() && field.value.eq_ignore_ascii_case(b"chunked") =>
+            {
+                end = Some(End::Chunks);
                 continue;
             }
             header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => continue,
@@ -139,7 +163,7 @@ fn plain(came: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(Response<()
         let value = HeaderValue::from_maybe_shared(came.slice_ref(field.value)).ok()?;
         answer.headers_mut().append(name, value);
     }
-    length.map(|length| (answer, length))
+    end.map(|end| (answer, end))
 }
 
 #[cfg(test)]

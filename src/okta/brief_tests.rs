@@ -40,6 +40,11 @@ fn only_a_whole_answer_that_ends_in_one_way_is_brief() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200, "{}"),
         ("HTTP/1.1 404 \r\ncontent-length: 0\r\nConnection: Keep-Alive\r\n\r\n", 404, ""),
         ("HTTP/1.1 500 Oops\r\nContent-Length:  002 \r\nA: b\r\nA: c\r\n\r\n{}", 500, "{}"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\n{}\r\n1\r\n!\r\n0\r\n\r\n",
+            200,
+            "{}!",
+        ),
         ("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 1\r\n\r\nx", 302, "x"),
     ] {
         assert_eq!(whole(text), Some((status, Bytes::from(body))), "{text:?}");
@@ -75,7 +80,13 @@ fn only_a_whole_answer_that_ends_in_one_way_is_brief() {
         "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a\r\n{}\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n",
+        "HTTP/1.1 304 Same\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x-a\r\nX-A: b\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nUpgrade: h2c\r\n\r\n{}",
@@ -224,11 +235,26 @@ fn odd_answer() -> impl Strategy<Value = String> {
         "\u{1}",
         "2\r\n 0",
     ]);
-    let length = prop::sample::select(vec!["", "Content-Length: 2\r\n", "Content-Length: 5\r\n"]);
+    let length = prop::sample::select(vec![
+        "",
+        "Content-Length: 2\r\n",
+        "Content-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ]);
     let end = prop::sample::select(vec!["\r\n", "\n", "\r\n", "\r\n"]);
     let fields = prop::collection::vec((name, value, end), 0..4);
-    let body =
-        prop::sample::select(vec!["", "{}", "hello", "{}HTTP/1.1 200 OK\r\n\r\n", "0\r\n\r\n"]);
+    let body = prop::sample::select(vec![
+        "",
+        "{}",
+        "hello",
+        "{}HTTP/1.1 200 OK\r\n\r\n",
+        "0\r\n\r\n",
+        "2\r\n{}\r\n0\r\n\r\n",
+        "02\r\n{}\r\n1\r\n!\r\n000\r\n\r\n",
+        "2;a\r\n{}\r\n0\r\n\r\n",
+        "2\r\n{}\r\n0\r\nA: b\r\n\r\n",
+        "2\r\n{}\r\n0\r\n\r\n0\r\n\r\n",
+    ]);
     (start, length, fields, body).prop_map(|(start, length, fields, body)| {
         let fields = fields.into_iter().map(|(name, value, end)| format!("{name}: {value}{end}"));
         format!("{start}\r\n{length}{}\r\n{body}", fields.collect::<String>())
@@ -255,8 +281,9 @@ proptest! {
         let (read, is_free) = machines.expect("the machine reads it");
         prop_assert_eq!(read.status(), brief.status());
         let mut headers = read.headers().clone();
-        headers.remove(header::CONTENT_LENGTH);
-        headers.remove(header::CONNECTION);
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION] {
+            headers.remove(name);
+        }
         prop_assert_eq!(&headers, brief.headers());
         prop_assert_eq!(read.body(), brief.body());
         prop_assert!(is_free, "another call can follow");

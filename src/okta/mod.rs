@@ -2,6 +2,7 @@
 
 pub mod brief;
 pub mod certificate;
+mod chunks;
 pub mod classify;
 pub mod client;
 pub mod forwarder;

@@ -43,22 +43,33 @@ where
     .await
 }
 
-/// Gives an answer without what differs by chance.
+/// Gives an answer without what differs by chance, or by who has put its body together.
 fn told(reply: Option<Reply>) -> Option<String> {
     let mut reply = reply?;
-    reply.headers.retain(|(name, _)| name != "date");
+    let differs = ["date", "content-length", "transfer-encoding"];
+    reply.headers.retain(|(name, _)| !differs.contains(&name.as_str()));
+    for (name, value) in &mut reply.headers {
+        // What was over is raised to now, which goes on.
+        if name == "x-ratelimit-reset" && value.parse::<u64>().unwrap() > LONG_AGO {
+            *value = "now".to_owned();
+        }
+    }
     reply.headers.sort();
     Some(format!("{} {:?} {}", reply.status, reply.headers, reply.text()))
 }
 
-/// An answer that is not brief.
-const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+/// 2026-01-31T08:00:00Z
+const LONG_AGO: u64 = 1_769_846_400;
+
+/// An answer that is not brief, as its chunk has an extension.
+const EXTENDED: &[u8] =
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\n\r\n";
 
 /// No newer token would help.
 const NO_ROLE: &str = r#"{"code":401,"message":"m","type":"authorization_error"}"#;
 
 /// What an issuer says to `/0`, `/1` and so on, with a rest between the pieces; it may leave then.
-const SAYINGS: [(&[&str], bool); 22] = [
+const SAYINGS: [(&[&str], bool); 30] = [
     (&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"], false),
     (
         &["HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: Sat, 31 Jan 2026 08:00:00 GMT\r\n\r\n"],
@@ -69,7 +80,25 @@ const SAYINGS: [(&[&str], bool); 22] = [
     (&["HTTP/1.1 429 No\r\nX-RateLimit-Reset: 5\r\nContent-Length: 2\r\n\r\n{}"], false),
     (&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "hello"], false),
     (&["HTTP/1.1 200 OK\r\nCont", "ent-Length: 5\r\n\r\nhe", "ll", "o"], false),
+    (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\n\r\n"], false),
     (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"], false),
+    (
+        &[
+            "HTTP/1.1 404 No\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\n{",
+            "\r\n0001\r\n}\r",
+            "\n0\r\n\r\n",
+        ],
+        false,
+    ),
+    (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "0\r\n\r\n{}"], true),
+    (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA: b\r\n\r\n"], false),
+    (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}}"], true),
+    (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"], true),
+    (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"], false),
+    (
+        &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n"],
+        true,
+    ),
     (&["HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"], true),
     (&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"], true),
     (&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x-a\r\nX-A: 1\r\n\r\n{}"], false),
@@ -295,7 +324,7 @@ async fn a_brief_call_goes_on_with_the_token_that_it_was_sent_with() {
     let issuer = talking(|mut talk| async move {
         talk.until_mints(2).await;
         sleep(Duration::from_millis(100)).await;
-        talk.send(CHUNKED).await?;
+        talk.send(EXTENDED).await?;
         Ok(talk)
     })
     .await;
@@ -372,7 +401,7 @@ async fn held_back(first: &'static [u8], rest: &'static [u8], word: &Arc<Semapho
 #[tokio::test]
 async fn a_reload_during_a_brief_call_is_for_the_next_one() {
     let word = Arc::new(Semaphore::new(0));
-    let issuer = held_back(b"", CHUNKED, &word).await;
+    let issuer = held_back(b"", EXTENDED, &word).await;
     let port = issuer.authority().rsplit(':').next().unwrap().to_owned();
     // Another address at the same port: the sandbox lets the daemon go nowhere else.
     let other = Recorder::start_at(&format!("127.0.0.2:{port}")).await;
