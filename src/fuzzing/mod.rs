@@ -7,6 +7,7 @@ mod configuration;
 mod connection;
 mod draw;
 mod files;
+mod forwarded;
 mod histories;
 mod issuer;
 mod paths;
@@ -16,9 +17,10 @@ mod text;
 pub type Check = fn(&[u8]);
 
 /// Lists the targets by name; each has a file in `tests/fuzz/fuzz_targets` and a corpus.
-pub const TARGETS: [(&str, Check); 16] = [
+pub const TARGETS: [(&str, Check); 17] = [
     ("configuration", configuration::file),
     ("environment", configuration::environment),
+    ("forwarded_answer", forwarded::answer),
     ("jwt_exp", issuer::jwt_exp),
     ("key_file", files::key_file),
     ("key_parts", files::key_parts),

@@ -80,6 +80,7 @@ macro_rules! replays {
 replays! {
     configuration: 1000,
     environment: 500,
+    forwarded_answer: 3000,
     jwt_exp: 3000,
     key_file: 3000,
     key_parts: 3000,

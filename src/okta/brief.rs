@@ -27,7 +27,7 @@ const ADDED: usize = 2;
 pub type Field<'a> = (&'a HeaderName, &'a HeaderValue);
 
 /// Says what the bytes of an answer are, as far as they have come.
-pub(super) enum Came {
+pub(crate) enum Came {
     /// All of a final answer, and nothing behind it.
     Whole(Response<Bytes>),
     /// The beginning of what may become one, without all of its head.
@@ -93,7 +93,7 @@ fn written<'a, F: Iterator<Item = Field<'a>>>(
 
 /// Reads what has come of an answer to a `GET`.
 #[must_use]
-pub(super) fn read(came: &Bytes) -> Came {
+pub(crate) fn read(came: &Bytes) -> Came {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut head = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();

@@ -1,20 +1,19 @@
 //! What is brief is what HTTP's own machinery writes and reads.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use http::{Request, Uri};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{Empty, Full};
 use hyper::{body::Incoming, client, server, service::service_fn};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     runtime,
-    time::timeout,
 };
-use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::okta::machine;
 
 /// 2026-01-31T08:00:00Z
 const NOW: Wall = Wall::from_seconds(1_769_846_400);
@@ -139,28 +138,6 @@ async fn sent_by_the_machine(target: &str, headers: &HeaderMap) -> Vec<u8> {
     sent
 }
 
-/// Has the machine read an answer; gives it, and whether the connection can carry another call.
-async fn read_by_the_machine(bytes: &[u8]) -> Option<(Response<Bytes>, bool)> {
-    let (near, mut far) = duplex(1 << 16);
-    let (mut sender, connection) =
-        client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
-    let tasks = TaskTracker::new();
-    let connection = tasks.spawn(connection);
-    let call = Request::new(Empty::<Bytes>::new());
-    let answered = tasks.spawn(async move {
-        let answer = sender.send_request(call).await.ok()?;
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        let is_free = sender.ready().await.is_ok();
-        Some((Response::from_parts(parts, body), is_free))
-    });
-    let _head = far.read(&mut [0; 1024]).await.unwrap();
-    far.write_all(bytes).await.unwrap();
-    let answer = timeout(Duration::from_secs(5), answered).await.unwrap().unwrap();
-    connection.abort();
-    answer
-}
-
 /// Has the machine write an answer.
 async fn written_by_the_machine(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Vec<u8> {
     let (near, mut far) = duplex(1 << 16);
@@ -277,7 +254,7 @@ proptest! {
     #[test]
     fn what_is_brief_is_what_the_machine_reads(text in odd_answer()) {
         let Came::Whole(brief) = came(&text) else { return Ok(()) };
-        let machines = block_on(read_by_the_machine(text.as_bytes()));
+        let machines = block_on(machine::read(text.as_bytes()));
         let (read, is_free) = machines.expect("the machine reads it");
         prop_assert_eq!(read.status(), brief.status());
         let mut headers = read.headers().clone();

@@ -10,6 +10,8 @@ pub mod issuer;
 pub mod key_answers;
 pub mod keys;
 mod line;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod machine;
 pub mod mask;
 pub mod probe;
 pub mod retry_time;
