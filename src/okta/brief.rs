@@ -4,7 +4,7 @@
 //! call. Here heads are written as it writes them, and the same parser reads what comes; whatever is not
 //! exactly that is left to it, byte for byte.
 
-use std::{mem::MaybeUninit, time::UNIX_EPOCH};
+use std::{cmp::Ordering, mem::MaybeUninit, time::UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -94,6 +94,9 @@ fn written<'a, F: Iterator<Item = Field<'a>>>(
 /// Reads what has come of an answer to a `GET`.
 #[must_use]
 pub(crate) fn read(came: &Bytes) -> Came {
+    if came.len() > LARGEST {
+        return Came::Other;
+    }
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut head = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
@@ -106,16 +109,16 @@ pub(crate) fn read(came: &Bytes) -> Came {
     let body = came.slice(start..);
     let body = match end {
         End::Chunks => chunks::read(&body),
-        End::Length(length) if body.len() == length => Chunks::Whole(body),
-        End::Length(length) if body.len() < length && length <= LARGEST.saturating_sub(start) => {
-            Chunks::Part
-        }
-        End::Length(_) => Chunks::Other,
+        End::Length(length) => match body.len().cmp(&length) {
+            Ordering::Equal => Chunks::Whole(body),
+            Ordering::Less if length <= LARGEST.saturating_sub(start) => Chunks::Part,
+            Ordering::Less | Ordering::Greater => Chunks::Other,
+        },
     };
     match body {
         Chunks::Whole(body) => Came::Whole(answer.map(|()| body)),
-        Chunks::Part if came.len() < LARGEST => Came::Head,
-        Chunks::Part | Chunks::Other => Came::Other,
+        Chunks::Part => Came::Head,
+        Chunks::Other => Came::Other,
     }
 }
 

@@ -106,6 +106,27 @@ fn only_a_whole_answer_that_ends_in_one_way_is_brief() {
     ));
 }
 
+// Whatever it says of its end: no more than this is kept of an answer before it is passed on.
+#[test]
+fn no_answer_is_brief_that_is_too_large() {
+    let counted = |length: usize| format!("Content-Length: {length}\r\n\r\n{}", "x".repeat(length));
+    let chunked = |length: usize| {
+        let half = length / 2;
+        let chunk = |size: usize| format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+        let chunks = chunk(half) + &chunk(length - half);
+        format!("Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+    };
+    for made in [counted as fn(usize) -> String, chunked] {
+        let came = |length| came(&format!("HTTP/1.1 200 OK\r\n{}", made(length)));
+        let added = "HTTP/1.1 200 OK\r\n".len() + made(16_000).len() - 16_000;
+        assert!(matches!(came(LARGEST - added), Came::Whole(_)));
+        assert!(matches!(came(LARGEST - added + 1), Came::Other));
+    }
+    let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(LARGEST));
+    assert!(matches!(came(&endless[..LARGEST]), Came::Start));
+    assert!(matches!(came(&endless), Came::Other));
+}
+
 #[test]
 fn an_answer_says_when_it_was_made_once() {
     let mut headers = HeaderMap::new();

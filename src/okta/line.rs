@@ -49,7 +49,7 @@ const BUFFER: usize = 64 * 1024;
 const PIECE: usize = 8 * 1024;
 /// Pieces in which an answer may come that is brief: head and body, and one more.
 const MOST_PIECES: usize = 3;
-/// Time in which the rest of it has to follow its head: what takes longer is passed on as it comes.
+/// Time in which all of the rest has to follow its head: what takes longer is passed on as it comes.
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// Longest time in which the issuer is told that a connection ends.
@@ -128,17 +128,17 @@ impl Line {
             progress.sent += self.stream.write(left).await.ok().filter(|length| *length > 0)?;
         }
         self.stream.flush().await.ok()?;
-        let mut is_begun = false;
+        let mut rest_by = None;
         for _ in 0..MOST_PIECES {
             let piece = poll_fn(|cx| self.poll_piece(cx, &progress.came));
-            progress.came = match is_begun {
-                false => piece.await?,
-                true => timeout(MOMENT, piece).await.ok()??,
+            progress.came = match rest_by {
+                None => piece.await?,
+                Some(moment) => timeout_at(moment, piece).await.ok()??,
             };
             match brief::read(&progress.came) {
                 Came::Whole(answer) => return Some(answer),
                 Came::Start => {}
-                Came::Head => is_begun = true,
+                Came::Head => rest_by = rest_by.or_else(|| Some(Instant::now() + MOMENT)),
                 Came::Other => return None,
             }
         }
@@ -497,6 +497,18 @@ mod tests {
             assert_eq!(answer.ok().expect("brief").into_body(), "hello");
             assert_eq!(count(&resting), 1);
             assert!(resting.take().await.is_some(), "for the next call");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_drops_is_passed_on_after_one_moment() {
+        let resting = Arc::new(Resting::new(3));
+        const HEADER: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        const ROWS: [&[&[u8]]; 2] =
+            [&[HEAD, b"hel", b"lo"], &[HEADER, b"5\r\nhello\r\n", b"0\r\n\r\n"]];
+        for pieces in ROWS {
+            let (answer, _issuer) = asked(pieces, MOMENT * 3 / 4, &resting).await;
+            assert!(answer.is_err(), "{pieces:?}");
         }
     }
 
