@@ -120,6 +120,8 @@ mod tests {
             "ffff\r\n",
             "0\r\nA: b\r\n\r\n",
             "0;a\r\n\r\n",
+            "0\r\n\r\n0\r\n\r\n",
+            "0\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
             "2\r\n{}\r\n0\r\nx",
         ] {
             assert!(matches!(read(text.as_bytes()), Chunks::Other), "{text:?}");
