@@ -147,6 +147,8 @@ pub(crate) struct Yardstick {
 pub(crate) struct Plan {
     /// Turns that each server takes at each load.
     pub(crate) rounds: usize,
+    /// The same where it is the slowest answers that count.
+    pub(crate) rounds_of_tails: usize,
     /// Length of a turn.
     pub(crate) turn: Duration,
     /// Starts of each server.
@@ -164,10 +166,12 @@ impl Options {
     pub(crate) const fn plan(&self) -> Plan {
         if self.quick {
             let (turn, rest) = (Duration::from_millis(250), Duration::from_secs(2));
-            return Plan { rounds: 3, turn, starts: 5, rest, crowd: 1000, idle: rest };
+            let (rounds, rounds_of_tails, crowd) = (3, 3, 1000);
+            return Plan { rounds, rounds_of_tails, turn, starts: 5, rest, crowd, idle: rest };
         }
         let (turn, rest) = (Duration::from_secs(1), Duration::from_secs(10));
         let idle = Duration::from_secs(120);
-        Plan { rounds: 7, turn, starts: 15, rest, crowd: 10_000, idle }
+        let (rounds, rounds_of_tails, crowd) = (7, 21, 10_000);
+        Plan { rounds, rounds_of_tails, turn, starts: 15, rest, crowd, idle }
     }
 }

@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Connections of a lonely client, of a busy host, and of a crowd.
-const CONNECTIONS: [usize; 3] = [1, 64, 512];
+const CONNECTIONS: [usize; 3] = [1, 64, CROWD];
+const CROWD: usize = 512;
 /// Connections of those whose calls are forwarded.
 pub(crate) const FORWARDED: [usize; 2] = [1, 64];
 /// Connections over which half of what is possible is asked for.
@@ -32,8 +33,11 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for socket in [Server::unix as fn(&Server) -> Target, Server::tcp] {
         let load = |connections, way| {
-            Load { core: stage.load_core, socket, connections, way, turn: plan.turn }
-                .run(servers, plan.rounds)
+            // The end of a crowd, and whoever meets a busy moment, differ most from round to round.
+            let is_of_tails = connections == CROWD || matches!(way, Way::Paced(_));
+            let rounds = if is_of_tails { plan.rounds_of_tails } else { plan.rounds };
+            let core = stage.load_core;
+            Load { core, socket, connections, way, turn: plan.turn }.run(servers, rounds)
         };
         let mut half = 0.0;
         for connections in CONNECTIONS {
