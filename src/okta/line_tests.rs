@@ -43,6 +43,7 @@ async fn a_line_rests_once_its_answer_is_whole() {
     let (line, mut issuer) = line().await;
     let mut answer = answered(line, &mut issuer, HEAD, &resting).await;
     assert_eq!(count(&resting), 0, "its body is yet to come");
+    assert_eq!(answer.size_hint().exact(), Some(5));
     issuer.write_all(b"hello").await.unwrap();
     let frame = answer.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "hello");
@@ -104,6 +105,16 @@ async fn a_line_rests_once_it_has_brought_a_brief_answer() {
 }
 
 #[tokio::test]
+async fn the_largest_brief_answer_comes_whole() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n";
+    let resting = Arc::new(Resting::new(3));
+    let answer = format!("{HEAD}{}", "x".repeat(16_000));
+    let pieces = [answer.leak().as_bytes()].to_vec().leak();
+    let (answer, _issuer) = asked(pieces, Duration::ZERO, &resting).await;
+    assert_eq!(answer.ok().expect("brief").into_body().len(), 16_000);
+}
+
+#[tokio::test]
 async fn what_comes_in_drops_is_passed_on_after_one_moment() {
     let resting = Arc::new(Resting::new(3));
     const HEADER: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -120,10 +131,12 @@ async fn what_comes_in_drops_is_passed_on_after_one_moment() {
 async fn what_is_not_brief_goes_on_from_where_it_stands() {
     const EXTENDED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhel";
     const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    const SLOW: &[&[u8]] =
+        &[b"HTTP/1.1 200", b" OK\r\n", b"Content-Length: 5\r\n", b"\r\nhel", b"lo"];
     const ROWS: [(&[&[u8]], bool); 5] = [
         (&[EXTENDED, b"lo\r\n0\r\n\r\n"], true),
         (&[CONTINUE, HEAD, b"hello"], true),
-        (&[b"HTTP/1.1 200", b" OK\r\n", b"Content-Length: 5\r\n", b"\r\nhel", b"lo"], true),
+        (SLOW, true),
         (&[HEAD, b"helloHTTP/1.1"], false),
         (&[b"HTTP/1.1 200 OK\r\nConnection: close\r\n", b"Content-Length: 5\r\n\r\nhello"], false),
     ];
@@ -131,6 +144,7 @@ async fn what_is_not_brief_goes_on_from_where_it_stands() {
         let resting = Arc::new(Resting::new(3));
         let (answer, mut issuer) = asked(pieces, MOMENT, &resting).await;
         let Err(begun) = answer else { panic!("it was brief") };
+        assert_eq!(begun.has_head(), pieces != SLOW);
         let answer = begun.finish(call(), &resting).await.ok().expect("an answer");
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
@@ -150,6 +164,7 @@ async fn an_issuer_that_leaves_or_says_nothing_fails_as_it_does_in_general() {
         issuer.write_all(said).await.unwrap();
         let by = Instant::now() + Duration::from_millis(50);
         let Err(begun) = line.ask(&CALL, by, &resting).await else { panic!("it was whole") };
+        assert!(!begun.has_head());
         drop(issuer);
         assert!(begun.finish(call(), &resting).await.is_err());
         assert_eq!(count(&resting), 0);
