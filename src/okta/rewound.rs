@@ -123,7 +123,7 @@ mod tests {
 
     use hyper_util::rt::TokioIo;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, DuplexStream, duplex},
         time::timeout,
     };
     use tokio_util::task::TaskTracker;
@@ -135,6 +135,8 @@ mod tests {
         let (near, far) = duplex(1 << 10);
         (TokioIo::new(Rewound::new(TokioIo::new(near), sent.into(), came.into())), far)
     }
+
+    const PATIENCE: Duration = Duration::from_secs(5);
 
     type Stream = TokioIo<Rewound<TokioIo<DuplexStream>>>;
 
@@ -167,6 +169,26 @@ mod tests {
             io::IoSlice::advance_slices(&mut left, written);
         }
         assert_eq!(some(&mut far).await, ", wo");
+    }
+
+    #[tokio::test]
+    async fn what_follows_goes_out_when_it_should_and_ends_when_it_should() {
+        let (near, mut far) = duplex(1 << 10);
+        let near = TokioIo::new(BufWriter::new(near));
+        let mut stream = TokioIo::new(Rewound::new(near, "hel".into(), Bytes::new()));
+        stream.write_all(b"hello").await.unwrap();
+        stream.flush().await.unwrap();
+        let heard = timeout(PATIENCE, some(&mut far)).await;
+        assert_eq!(heard.expect("it was flushed"), "lo");
+        stream.shutdown().await.unwrap();
+        let end = timeout(PATIENCE, some(&mut far)).await;
+        assert_eq!(end.expect("it has ended"), "");
+    }
+
+    #[test]
+    fn pieces_go_out_together_once_nothing_is_repeated() {
+        assert!(!begun("hello", "").0.is_write_vectored());
+        assert!(begun("", "world").0.is_write_vectored());
     }
 
     // Two calls must never become one.
