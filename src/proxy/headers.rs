@@ -277,6 +277,7 @@ mod tests {
         assert_eq!(value("cache-control"), Some("no-store"));
         assert_eq!(value("x-ratelimit-reset"), Some("1769846400"), "raised to now");
         assert_eq!(value("x-ratelimit-retry-at"), Some("1769846500"));
+        assert_eq!(value("x-ratelimit-limit"), Some("10000"), "a number, and no moment");
         assert_eq!(value("location"), Some("http://127.0.0.1:8420/v1/teams/acme/x"));
         let next = "<http://127.0.0.1:8420/v1/teams/acme/x?offset=1>; rel=\"next\"";
         assert_eq!(value("link"), Some(next));
