@@ -47,6 +47,84 @@ async fn an_answer_has_an_end_however_steadily_it_is_taken() {
     assert_eq!(answered(1000, 6, true).await, (false, 5), "but has to move");
 }
 
+/// Waits for bytes, until there is an end to it.
+async fn silence(paced: &mut Paced<DuplexStream>) -> u64 {
+    let began = Instant::now();
+    assert!(AsyncReadExt::read(paced, &mut [0; 100]).await.is_err(), "nothing was sent");
+    (Instant::now() - began).as_secs()
+}
+
+// faults 181, 182
+#[tokio::test(start_paused = true)]
+async fn only_who_owes_a_request_is_told_that_it_is_late() {
+    let Limits { header_timeout, idle_timeout, .. } = Limits::default();
+    for (has_answered, limit) in [(false, header_timeout), (true, idle_timeout)] {
+        let (mut paced, busy, mut far) = wide();
+        if has_answered {
+            drop(busy.work());
+        }
+        assert_eq!(silence(&mut paced).await, limit.as_secs());
+        drop(paced);
+        let mut told = Vec::new();
+        far.read_to_end(&mut told).await.unwrap();
+        assert_eq!(told, if has_answered { b"" } else { TOO_SLOW });
+    }
+}
+
+// fault 183: whoever was waited for longer before
+#[tokio::test(start_paused = true)]
+async fn an_earlier_end_is_not_waited_out_by_a_later_alarm() {
+    let (mut paced, busy, _far) = narrow();
+    drop(busy.work());
+    assert_eq!(read_once(&mut paced).await, None, "the alarm is set for a silence");
+    let began = Instant::now();
+    assert!(paced.write_all(b"twelve bytes").await.is_err(), "nobody takes them");
+    assert_eq!(Instant::now() - began, Limits::default().write_timeout);
+}
+
+/// Has a request come, read and answered.
+async fn answer_one(paced: &mut Paced<DuplexStream>, busy: &Busy, far: &mut DuplexStream) {
+    far.write_all(POST.as_bytes()).await.unwrap();
+    assert_eq!(read_once(paced).await.as_deref(), Some(POST));
+    drop(busy.work());
+}
+
+// fault 182
+#[tokio::test(start_paused = true)]
+async fn the_first_byte_of_a_request_starts_its_time_and_no_other_does() {
+    for has_answered in [false, true] {
+        let (mut paced, busy, mut far) = wide();
+        if has_answered {
+            answer_one(&mut paced, &busy, &mut far).await;
+            assert_eq!(read_once(&mut paced).await, None);
+            sleep(Duration::from_secs(10)).await;
+        }
+        let began = Instant::now();
+        let drip = async {
+            while far.write_all(b"a").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let read = async { while AsyncReadExt::read(&mut paced, &mut [0; 100]).await.is_ok() {} };
+        let drip = timeout(Duration::from_secs(600), drip);
+        tokio::select! {
+            () = read => assert_eq!(Instant::now() - began, Limits::default().header_timeout),
+            _endless = drip => panic!("it went on, {has_answered}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_rests_once_it_has_been_silent_for_a_while() {
+    let (mut paced, busy, mut far) = wide();
+    answer_one(&mut paced, &busy, &mut far).await;
+    for (waited, rests) in [(Duration::ZERO, false), (QUIET / 2, false), (QUIET, true)] {
+        sleep(waited).await;
+        assert_eq!(read_once(&mut paced).await, None);
+        assert_eq!(busy.rests(), rests, "after {waited:?} more");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_answer_has_its_own_time() {
     let (mut paced, busy, far) = narrow();
