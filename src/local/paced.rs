@@ -313,12 +313,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         let length = self.early.bytes.len().min(buf.remaining());
-        buf.put_slice(self.early.bytes.get(..length).unwrap_or_default());
-        if length < self.early.bytes.len() {
-            self.early.bytes.drain(..length);
-        } else {
-            self.early.bytes = Vec::new();
-        }
+        // In a place of its own: none, if nothing is left.
+        let rest = self.early.bytes.split_off(length);
+        buf.put_slice(&std::mem::replace(&mut self.early.bytes, rest));
         Poll::Ready(Ok(()))
     }
 }

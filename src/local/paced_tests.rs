@@ -170,6 +170,20 @@ async fn what_comes_during_a_wait_ends_it_and_is_not_lost() {
     }
 }
 
+#[tokio::test]
+async fn what_came_early_is_read_in_any_pieces() {
+    for piece in [1, 3, 22, 100] {
+        let (mut paced, _busy, far) = wide();
+        paced.unread(POST.as_bytes(), true);
+        drop(far);
+        let (mut read, mut bytes) = (Vec::new(), vec![0; piece]);
+        while let length @ 1.. = AsyncReadExt::read(&mut paced, &mut bytes).await.unwrap() {
+            read.extend_from_slice(&bytes[..length]);
+        }
+        assert_eq!(read, POST.as_bytes(), "in pieces of {piece}");
+    }
+}
+
 /// Reads once, as HTTP's machinery does; `None` if there is nothing for it.
 async fn read_once(paced: &mut Paced<DuplexStream>) -> Option<String> {
     let mut bytes = [0; 100];
