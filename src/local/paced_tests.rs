@@ -184,6 +184,38 @@ async fn what_came_early_is_read_in_any_pieces() {
     }
 }
 
+// fault 184
+#[tokio::test(start_paused = true)]
+async fn whoever_could_not_read_during_the_work_has_an_end_after_it() {
+    let (mut paced, busy, mut far) = wide();
+    far.write_all(POST.as_bytes()).await.unwrap();
+    assert_eq!(read_once(&mut paced).await.as_deref(), Some(POST));
+    let work = busy.work();
+    assert_eq!(read_once(&mut paced).await, None);
+    drop(work);
+    let began = Instant::now();
+    // HTTP's machinery comes by, and reads only if it is told that there is something.
+    let woken = poll_fn(|cx| {
+        ready!(Pin::new(&mut paced).poll_flush(cx)).unwrap();
+        if Instant::now() > began { Poll::Ready(()) } else { Poll::Pending }
+    });
+    timeout(Duration::from_secs(600), woken).await.expect("it is woken");
+    assert_eq!(Instant::now() - began, QUIET, "to rest");
+}
+
+#[tokio::test]
+async fn what_is_written_goes_out_together_and_the_end_behind_it() {
+    let (mut paced, _busy, mut far) = wide();
+    assert!(paced.is_write_vectored());
+    let pieces = [io::IoSlice::new(b"twelve"), io::IoSlice::new(b" bytes")];
+    assert_eq!(paced.write_vectored(&pieces).await.unwrap(), 12);
+    paced.shutdown().await.unwrap();
+    let mut read = Vec::new();
+    let all = timeout(Duration::from_secs(5), far.read_to_end(&mut read));
+    assert_eq!(all.await.expect("it has an end").unwrap(), 12);
+    assert_eq!(read, b"twelve bytes");
+}
+
 /// Reads once, as HTTP's machinery does; `None` if there is nothing for it.
 async fn read_once(paced: &mut Paced<DuplexStream>) -> Option<String> {
     let mut bytes = [0; 100];

@@ -181,6 +181,25 @@ async fn a_call_is_sent_on_without_the_machinery() {
     }
 }
 
+// fault 287
+#[tokio::test]
+async fn an_answer_points_to_the_listener_as_it_was_asked() {
+    const MOVED: &str =
+        "HTTP/1.1 302 Found\r\nLocation: /v1/teams/acme/y\r\nContent-Length: 2\r\n\r\n{}";
+    for scheme in [Scheme::HTTP, Scheme::HTTPS] {
+        let (address, _heard) = issuer(&[PLAIN, MOVED]).await;
+        let proxy = proxy(&address);
+        warm(&proxy).await;
+        let (server, _) = server_of(Road(proxy), Limits::default());
+        let mut visit = server.visit(UNIX, CancellationToken::new()).await;
+        visit.scheme = scheme.clone();
+        let Some(Taken::Call(call)) = server.take(&call(), &visit) else { panic!("it is brief") };
+        let Told::Answer(answer) = call.brief.tell().await else { panic!("it was whole") };
+        let expected = format!("{scheme}://localhost/v1/teams/acme/y");
+        assert_eq!(answer.headers()[header::LOCATION], expected);
+    }
+}
+
 // faults 205, 259
 #[tokio::test]
 async fn an_answer_that_comes_under_other_rules_or_at_a_stop_is_none_or_the_last() {
