@@ -58,6 +58,12 @@ fn a_file_is_created_only_where_nothing_is() {
 // fault 111
 #[test]
 fn the_mode_is_the_one_that_was_asked_for_whatever_the_umask() {
+    if !crate::process::apart::is_alone(
+        module_path!(),
+        "the_mode_is_the_one_that_was_asked_for_whatever_the_umask",
+    ) {
+        return;
+    }
     let (home, directory) = home();
     let path = home.path().join("key.json");
     for mask in [0o000, 0o077, 0o777] {

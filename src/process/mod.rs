@@ -1,6 +1,8 @@
 //! The process and what it shares with its neighbours: clocks, signals, memory, files.
 
 pub mod activation;
+#[cfg(test)]
+pub(crate) mod apart;
 pub mod clock;
 pub mod companion;
 pub mod descriptors;

@@ -104,6 +104,12 @@ mod tests {
 
     #[test]
     fn is_for_its_owner_alone_whatever_the_umask_and_goes_with_all_that_is_in_it() {
+        if !crate::process::apart::is_alone(
+            module_path!(),
+            "is_for_its_owner_alone_whatever_the_umask_and_goes_with_all_that_is_in_it",
+        ) {
+            return;
+        }
         let home = tempdir().unwrap();
         let umask = rustix::process::umask(Mode::from_raw_mode(0o277));
         let made = PrivateDir::make_below(home.path());

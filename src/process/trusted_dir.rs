@@ -485,6 +485,12 @@ mod tests {
 
     #[test]
     fn missing_directories_are_made_with_mode_0755_and_stay_as_they_are_otherwise() {
+        if !crate::process::apart::is_alone(
+            module_path!(),
+            "missing_directories_are_made_with_mode_0755_and_stay_as_they_are_otherwise",
+        ) {
+            return;
+        }
         let (home, [a, _, _]) = nested();
         chmod(&a, 0o700);
         let path = a.join("new/er");

@@ -418,8 +418,13 @@ mod tests {
     // fault 157
     #[tokio::test]
     async fn the_mode_is_the_configured_one_whatever_the_umask() {
+        if !crate::process::apart::is_alone(
+            module_path!(),
+            "the_mode_is_the_configured_one_whatever_the_umask",
+        ) {
+            return;
+        }
         let (home, path) = home();
-        // The umask is the process's; nextest gives each test a process of its own.
         for umask in [0o000, 0o022, 0o027, 0o077] {
             for mode in [0o600, 0o660, 0o666] {
                 let before = rustix::process::umask(Mode::from_raw_mode(umask));
