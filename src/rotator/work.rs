@@ -49,6 +49,10 @@ pub(super) struct Work<'s, I> {
     /// What the issuer's list told of the key in use.
     key_ends: Option<Wall>,
     list_at: Tick,
+    /// The key was not found in the list: nobody could ask yet, or was not answered.
+    is_unlisted: bool,
+    /// The newest token there was to ask with at that time.
+    asked_with: Option<Serial>,
     /// A newer key is in the file, and the end of the last token of the old one.
     adopting: Option<Wall>,
     /// The latest token when the broker was looked at.
@@ -71,6 +75,8 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
             foreign: None,
             key_ends: None,
             list_at: Tick::default(),
+            is_unlisted: false,
+            asked_with: None,
             // Of tokens that an earlier process gave out nothing is known but how long they can live.
             adopting: Some(seat.clock.wall() + DAY),
             looked_at: Serial::NONE,
@@ -236,6 +242,12 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
             self.hands.put_down().await;
         }
         self.answer();
+        // Before the look: a token that comes during it is a reason for another one.
+        let asking = (self.seat.asking)();
+        let asks_with = asking.as_ref().map(Handle::latest);
+        if std::mem::replace(&mut self.asked_with, asks_with) != asks_with && self.is_unlisted {
+            self.list_at = Tick::default();
+        }
         self.look_after_key().await;
         tokio::select! {
             () = stop.cancelled() => {}
@@ -246,13 +258,12 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
         let rest = until.map_or(LONGEST_REST, |until| until.since(wall)).min(LONGEST_REST);
         let untold = self.untold.map(|(at, _)| at);
         let wake_at = untold.into_iter().fold(tick + rest, Tick::min);
-        let asking = (self.seat.asking)();
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.seat.clock.sleep_until(wake_at) => {}
             () = self.seat.site.keep() => {}
             _newer = self.seat.own.changed_from(self.looked_at) => {}
-            () = newer_token(asking) => {}
+            () = newer_token(asking.zip(asks_with)) => {}
             command = line.recv() => match command {
                 Some(Command::Rotate(reply)) => self.asked(reply),
                 Some(Command::Reloaded(plan)) => {
@@ -340,7 +351,7 @@ impl<'s, I: KeyIssuer> Work<'s, I> {
         let (key_id, since) = (journal.key_id.clone(), journal.since);
         let assumed = journal.lost.as_ref().map(|lost| lost.ends);
         let listed = self.hands.find_listed(&key_id).await;
-        self.list_at = now + LIST_EVERY;
+        (self.list_at, self.is_unlisted) = (now + LIST_EVERY, listed.is_none());
         let (issued, ends) = match listed {
             Some(listed) => (listed.issued.unwrap_or(since), listed.ends),
             None => (since, assumed),
@@ -389,11 +400,11 @@ const STRANDED: &str = "two answers to rotations were lost, so the key in use ma
                         days, and no more are asked for: make a new key in Okta's console and put \
                         it into the key file";
 
-/// Waits for the next token of a broker; for ever if there is no broker.
-async fn newer_token(handle: Option<Handle>) {
-    let Some(handle) = handle else { return std::future::pending().await };
-    // Also one that has ended: to wait for what was there before it would be no rest at all.
-    let _newer = handle.changed_from(handle.latest()).await;
+/// Waits for a token of a broker that is newer than one, which may have ended: to wait for what was
+/// there before it would be no rest at all. For ever if there is no broker.
+async fn newer_token(asking: Option<(Handle, Serial)>) {
+    let Some((handle, seen)) = asking else { return std::future::pending().await };
+    let _newer = handle.changed_from(seen).await;
 }
 
 /// Says why an operator's rotation does not begin.
