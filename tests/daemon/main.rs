@@ -29,6 +29,7 @@ mod hostile;
 mod init;
 mod intruders;
 mod jobs;
+mod key_ends;
 mod keyfile;
 mod kills;
 mod life;

@@ -328,65 +328,6 @@ async fn a_key_that_cannot_be_replaced_is_told_at_start_and_served_all_the_same(
     assert_eq!(daemon.get("apps", "/v1/token").await.status, 200);
 }
 
-// faults 114 and 124
-#[tokio::test]
-async fn a_key_that_somebody_else_has_rotated_is_told_of_before_it_ends() {
-    let stand = stand().await;
-    let (id, _) = stand.issuer.key();
-    assert!(stand.issuer.expire_key(&id, Duration::from_secs(40 * 3600)));
-    let daemon = stand.start().await;
-    until_ok(async || {
-        let status = daemon.status().await;
-        let trouble = status["credentials"][0]["rotation_trouble"].as_str().unwrap_or_default();
-        let is_told = trouble.contains("somebody else has rotated it");
-        is_told.then_some(()).ok_or_else(|| format!("{trouble}: {}", daemon.log()))
-    })
-    .await;
-    let ends = daemon
-        .metrics()
-        .await
-        .get("bearerd_key_expiry_timestamp_seconds", &[("credential", "default")]);
-    let left = ends - crate::bench::wall();
-    assert!((39.0 * 3600.0..41.0 * 3600.0).contains(&left), "{left}");
-}
-
-// fault 124: else the end would be known six hours later
-#[tokio::test]
-async fn whoever_gets_a_token_late_asks_for_the_end_of_the_key_then() {
-    let stand = stand().await;
-    let (id, _) = stand.issuer.key();
-    assert!(stand.issuer.expire_key(&id, Duration::from_secs(40 * 3600)));
-    let (path, later) = (stand.home.path("rotator.json"), stand.home.path("later.json"));
-    fs::rename(&path, &later).unwrap();
-    let daemon = stand.home.start().await;
-    until("a token is there", async || daemon.get("apps", "/v1/token").await.status == 200).await;
-    // Nothing tells that it has looked in vain.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    fs::rename(&later, &path).unwrap();
-    until_ok(async || {
-        let status = daemon.status().await;
-        let trouble = status["credentials"][0]["rotation_trouble"].as_str().unwrap_or_default();
-        let is_told = trouble.contains("somebody else has rotated it");
-        is_told.then_some(()).ok_or_else(|| trouble.to_owned())
-    })
-    .await;
-}
-
-// fault 116: no token outlives its key
-#[tokio::test]
-async fn a_token_ends_with_its_key_at_the_latest() {
-    let stand = stand().await;
-    let (id, _) = stand.issuer.key();
-    assert!(stand.issuer.expire_key(&id, Duration::from_secs(600)));
-    let daemon = stand.start().await;
-    until_ok(async || {
-        let left = daemon.get("apps", "/v1/token").await.json()["expires_in"].as_u64().unwrap();
-        if left <= 600 { Ok(()) } else { Err(format!("{left}: {}", daemon.log())) }
-    })
-    .await;
-    assert!(daemon.get("apps", "/v1/token").await.json()["expires_in"].as_u64().unwrap() > 500);
-}
-
 // fault 94
 #[tokio::test]
 async fn an_old_file_that_is_put_back_does_not_drive_out_the_newer_key() {
